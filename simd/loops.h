@@ -1,0 +1,281 @@
+/*
+ * Kernels in plain C that every instruction set shares: each set's file includes this header and is compiled with the
+ * set's own flags, so the compiler vectorises the loops for it. Here is what a compiler does as well as a hand (one
+ * operation per element, integer reductions), what no set gains from (sparse updates), and the frames around the
+ * filter words: a set supplies "64 elements to one word", the frame makes the bitmap and the count from it.
+ *
+ * Everything is static, so copies compiled with different flags never mix at link time.
+ * What belongs elsewhere: whatever has a fold order in floats (distances, sums) is written out in each set.
+ */
+#ifndef VELTA_SIMD_LOOPS_H
+#define VELTA_SIMD_LOOPS_H
+
+#include "simd/simd.h"
+
+#include <string.h>
+
+/* A set does not use every loop: it has better ones of its own. */
+#define LOOP static inline __attribute__((unused))
+
+enum { LOOP_WORD_BITS = 64, LOOP_LINE_BYTES = 64 };
+
+LOOP uint32_t loop_bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+LOOP float loop_float_of(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* f16 rows may stand at odd addresses inside a block of bytes. */
+LOOP uint16_t loop_load_u16(const uint16_t *from, size_t index) {
+    uint16_t value;
+    memcpy(&value, (const uint8_t *)from + 2 * index, sizeof value);
+    return value;
+}
+
+/*
+ * f16 to f32: the exponent and fraction moved into place read as a value 2^112 too small, also for f16 denormals (they
+ * read as f32 denormals), so one exact multiplication ends it. What comes out at 2^16 or above had the exponent of
+ * infinity and NaN.
+ */
+LOOP float loop_f16_to_f32_one(uint16_t half) {
+    uint32_t bits = loop_bits_of(loop_float_of((uint32_t)(half & 0x7fff) << 13) * 0x1p112f);
+    bits |= bits >= 0x47800000U ? 0x7f800000U : 0;
+    return loop_float_of(bits | (uint32_t)(half & 0x8000) << 16);
+}
+
+/*
+ * f32 to f16, nearest even. Normal results: rebias, add half a unit (less one where the kept bit is even), cut; a carry
+ * into the exponent is right, up to infinity. Denormal results: adding 0.5 puts the unit of f16 denormals, 2^-24, at
+ * the last place of the sum, which the addition rounds to.
+ */
+LOOP uint16_t loop_f32_to_f16_one(float value) {
+    uint32_t bits = loop_bits_of(value);
+    uint32_t magnitude = bits & 0x7fffffffU;
+    uint32_t normal = (magnitude - 0x38000000U + 0xfffU + ((magnitude >> 13) & 1)) >> 13;
+    uint32_t small = loop_bits_of(loop_float_of(magnitude) + 0.5F) - 0x3f000000U;
+    uint32_t half = magnitude < 0x38800000U ? small : normal;
+    half = magnitude >= 0x47800000U ? 0x7c00U : half;
+    half = magnitude > 0x7f800000U ? 0x7e00U : half;
+    return (uint16_t)(half | (bits >> 16 & 0x8000U));
+}
+
+LOOP void loop_f16_to_f32(const uint16_t *from, float *restrict to, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        to[i] = loop_f16_to_f32_one(loop_load_u16(from, i));
+}
+
+LOOP void loop_f32_to_f16(const float *restrict from, uint16_t *restrict to, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = loop_f32_to_f16_one(from[i]);
+        memcpy((uint8_t *)to + 2 * i, &half, sizeof half);
+    }
+}
+
+/* Clamped before it is rounded, which is the same and keeps the rounding by 2^23 in range; NaN gives 0. */
+LOOP uint8_t loop_encode_code(float v, float lo, float inverse_step) {
+    float scaled = (v - lo) * inverse_step;
+    scaled = scaled > 0.0F ? scaled : 0.0F;
+    scaled = scaled < 127.0F ? scaled : 127.0F;
+    return (uint8_t)(loop_bits_of(scaled + 0x1p23F) & 0x7f);
+}
+
+LOOP void loop_encode_codes(const float *restrict v, size_t n, float lo, float inverse_step, uint8_t *restrict codes) {
+    for (size_t i = 0; i < n; i++)
+        codes[i] = loop_encode_code(v[i], lo, inverse_step);
+}
+
+LOOP bool loop_all_finite_f32(const float *v, size_t n) {
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (loop_bits_of(v[i]) & 0x7f800000U) == 0x7f800000U;
+    return bad == 0;
+}
+
+LOOP uint32_t loop_popcount(uint64_t word) {
+    return (uint32_t)__builtin_popcountll(word);
+}
+
+LOOP uint32_t loop_hamming(const uint64_t *a, const uint64_t *b, size_t words) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < words; i++)
+        count += loop_popcount(a[i] ^ b[i]);
+    return count;
+}
+
+LOOP uint64_t loop_bits_count(const uint64_t *a, size_t words) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < words; i++)
+        count += loop_popcount(a[i]);
+    return count;
+}
+
+LOOP uint64_t loop_bits_and_count(const uint64_t *a, const uint64_t *b, size_t words) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < words; i++)
+        count += loop_popcount(a[i] & b[i]);
+    return count;
+}
+
+/* The ids of one word; returns the place after the last. */
+LOOP uint32_t *loop_word_to_ids(uint64_t word, uint32_t base, uint32_t *out) {
+    for (; word != 0; word &= word - 1)
+        *out++ = base + (uint32_t)__builtin_ctzll(word);
+    return out;
+}
+
+LOOP void loop_sparse_f32(float *restrict v, const uint32_t *restrict indices, const float *restrict values,
+                          size_t count, enum simd_sparse_mode mode) {
+    if (mode == SIMD_ADD) {
+        for (size_t i = 0; i < count; i++)
+            v[indices[i]] += values[i];
+    } else {
+        for (size_t i = 0; i < count; i++)
+            v[indices[i]] = values[i];
+    }
+}
+
+LOOP void loop_add_f32(float *restrict v, const float *restrict delta, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        v[i] += delta[i];
+}
+
+LOOP void loop_scale_f32(float *v, float factor, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        v[i] *= factor;
+}
+
+LOOP void loop_offset_f32(float *v, float amount, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        v[i] += amount;
+}
+
+/*
+ * The exact sum, from the sums of the low halves and of the high halves (biased to be unsigned). A block is short
+ * enough that neither overflows 64 bits.
+ */
+struct loop_halves {
+    uint64_t low, high, count;
+};
+
+LOOP void loop_halves_fold(struct loop_halves halves, int64_t *high, uint64_t *low) {
+    /* value = sum_high * 2^32 + sum_low - count * 2^63 */
+    uint64_t low_part = halves.low + (halves.high << 32);
+    uint64_t high_part = (halves.high >> 32) + (low_part < halves.low);
+    uint64_t bias_low = halves.count << 63;
+    uint64_t bias_high = halves.count >> 1;
+    high_part -= bias_high + (low_part < bias_low);
+    low_part -= bias_low;
+    uint64_t total = *low + low_part;
+    *high = (int64_t)((uint64_t)*high + high_part + (total < low_part));
+    *low = total;
+}
+
+enum { LOOP_HALVES_BLOCK = 1 << 30 };
+
+LOOP void loop_halves_add(struct loop_halves *halves, int64_t value) {
+    uint64_t biased = (uint64_t)value ^ (uint64_t)1 << 63;
+    halves->low += (uint32_t)biased;
+    halves->high += biased >> 32;
+    halves->count++;
+}
+
+/* The sum of one block of at most LOOP_HALVES_BLOCK rows; the set's file brings the form that it vectorises best. */
+LOOP struct loop_halves loop_halves_block(const int64_t *v, size_t n, const uint64_t *mask) {
+    struct loop_halves halves = {0, 0, 0};
+    for (size_t i = 0; i < n; i++) {
+        uint64_t keep = mask == NULL ? 1 : mask[i / LOOP_WORD_BITS] >> i % LOOP_WORD_BITS & 1;
+        uint64_t biased = (uint64_t)v[i] ^ (uint64_t)1 << 63;
+        halves.low += (biased & 0xffffffffU) & (0 - keep);
+        halves.high += (biased >> 32) & (0 - keep);
+        halves.count += keep;
+    }
+    return halves;
+}
+
+typedef struct loop_halves (*loop_halves_function)(const int64_t *v, size_t n, const uint64_t *mask);
+
+LOOP void loop_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low,
+                       loop_halves_function block) {
+    *high = 0;
+    *low = 0;
+    while (n > 0) {
+        size_t count = n < LOOP_HALVES_BLOCK ? n : LOOP_HALVES_BLOCK;
+        loop_halves_fold(block(v, count, mask), high, low);
+        v += count;
+        n -= count;
+        if (mask != NULL) mask += count / LOOP_WORD_BITS;
+    }
+}
+
+LOOP void loop_planes_split(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        for (unsigned p = 0; p < width; p++)
+            out[p * n + i] = in[i * width + p];
+}
+
+LOOP void loop_planes_join(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+    for (size_t i = 0; i < n; i++)
+        for (unsigned p = 0; p < width; p++)
+            out[i * width + p] = in[p * n + i];
+}
+
+/* The filter word of up to 64 elements: the definition, and the tail of every set. */
+#define LOOP_RANGE_WORD(SUFFIX, TYPE)                                                                                  \
+    LOOP uint64_t loop_range_word_##SUFFIX(const TYPE *v, size_t n, TYPE lo, TYPE hi) {                                \
+        uint64_t word = 0;                                                                                             \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            word |= (uint64_t)((lo <= v[i]) & (v[i] <= hi)) << i;                                                      \
+        return word;                                                                                                   \
+    }
+LOOP_RANGE_WORD(i8, int8_t)
+LOOP_RANGE_WORD(i16, int16_t)
+LOOP_RANGE_WORD(i32, int32_t)
+LOOP_RANGE_WORD(i64, int64_t)
+LOOP_RANGE_WORD(f32, float)
+LOOP_RANGE_WORD(f64, double)
+
+LOOP uint64_t loop_member_bit(int64_t code, const uint64_t *set, uint32_t set_size) {
+    return code >= 0 && code < set_size ? set[code / LOOP_WORD_BITS] >> code % LOOP_WORD_BITS & 1 : 0;
+}
+
+#define LOOP_MEMBER_WORD(SUFFIX, TYPE)                                                                                 \
+    LOOP uint64_t loop_member_word_##SUFFIX(const TYPE *v, size_t n, const uint64_t *set, uint32_t set_size) {         \
+        uint64_t word = 0;                                                                                             \
+        for (size_t i = 0; i < n; i++)                                                                                 \
+            word |= loop_member_bit(v[i], set, set_size) << i;                                                         \
+        return word;                                                                                                   \
+    }
+LOOP_MEMBER_WORD(i8, int8_t)
+LOOP_MEMBER_WORD(i16, int16_t)
+LOOP_MEMBER_WORD(i32, int32_t)
+
+/* The bitmap kernel of a set, from its function for a full word: WORD(v, lo, hi). */
+#define LOOP_RANGE(SET, SUFFIX, TYPE, WORD)                                                                            \
+    static void SET##_range_##SUFFIX(const TYPE *v, size_t n, TYPE lo, TYPE hi, uint64_t *out) {                       \
+        for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS)                                          \
+            *out++ = WORD(v, lo, hi);                                                                                  \
+        if (n > 0) *out = loop_range_word_##SUFFIX(v, n, lo, hi);                                                      \
+    }
+
+#define LOOP_COUNT_RANGE(SET, SUFFIX, TYPE, WORD)                                                                      \
+    static uint64_t SET##_count_range_##SUFFIX(const TYPE *v, size_t n, TYPE lo, TYPE hi, const uint64_t *mask) {      \
+        uint64_t count = 0;                                                                                            \
+        if (mask == NULL) {                                                                                            \
+            for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS)                                      \
+                count += loop_popcount(WORD(v, lo, hi));                                                               \
+        } else {                                                                                                       \
+            for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS)                                      \
+                count += loop_popcount(WORD(v, lo, hi) & *mask++);                                                     \
+        }                                                                                                              \
+        if (n > 0)                                                                                                     \
+            count += loop_popcount(loop_range_word_##SUFFIX(v, n, lo, hi) & (mask == NULL ? ~(uint64_t)0 : *mask));    \
+        return count;                                                                                                  \
+    }
+
+#endif

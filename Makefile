@@ -1,0 +1,255 @@
+# velta: the one entry. `make help` lists the targets.
+#
+# Sources are discovered: a new .c file in a room, a new tests/unit/test_*.c, a new bench/*.cpp needs no change here.
+# Everything made lies under $(BUILD), in one folder per variant:
+#   native   -O3; what ships. Unit tests link these very objects, except those that name VELTA_SIMDE, which are made
+#            again with the wasm kernels in (through SIMDe) under native/simde/.
+#   asan     -O1 with AddressSanitizer and UBSan, VELTA_TESTING and the wasm kernels
+#   cov      -O0 with gcov counters, otherwise as asan
+#   fuzz     clang's libFuzzer with both sanitizers
+# Useful variables: CC, BUILD, ROOMS="simd core" (link tests against these rooms only), SETUP=no (install nothing),
+# JOBS (programs that `make test` runs at once), TESTS (only tests whose path contains this), FUZZ_SECONDS.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := native
+MAKEFLAGS += --no-builtin-rules
+
+VERSION := 0.1.0
+BUILD ?= build
+SETUP ?= yes
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CXX := g++
+CLANG ?= clang-14
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+JOBS ?= 2
+TESTS ?=
+FUZZ_SECONDS ?= 20
+ARCH := $(shell uname -m)
+
+# ---- sources
+
+ENGINE_ROOMS := simd core hnsw delta store
+ROOMS ?= $(ENGINE_ROOMS)
+engine_c := $(wildcard $(ROOMS:%=%/*.c))
+foreign := simd/wasm%.c
+ifneq ($(ARCH),x86_64)
+foreign += simd/avx%.c
+endif
+ifneq ($(ARCH),aarch64)
+foreign += simd/neon%.c
+endif
+shipped_c := $(filter-out $(foreign),$(engine_c))
+simde_c := $(filter-out simd/wasm_relaxed%.c,$(filter simd/wasm%.c,$(engine_c)))
+# Shipped files that differ when the wasm kernels are present.
+simde_aware_c := $(filter $(shipped_c),$(if $(wildcard simd/*.c),$(shell grep -ls VELTA_SIMDE simd/*.c)))
+cli_c := $(wildcard cli/*.c)
+support_c := $(wildcard tests/support/*.c)
+
+# ---- flags
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes
+LZ4 := $(BUILD)/deps/lz4/lib
+# The project's own include order is by rooms, from the root; what others wrote comes as system headers.
+CPPFLAGS := -I. -isystem $(LZ4) -D_FILE_OFFSET_BITS=64
+CFLAGS_BASE := -std=c11 -g -ffp-contract=off $(WARN)
+SIMDE := -DVELTA_SIMDE -DSIMDE_ENABLE_NATIVE_ALIASES
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_native := -O3
+CFLAGS_asan := -O1 $(SANITIZE) -DVELTA_TESTING $(SIMDE)
+CFLAGS_cov := -O0 --coverage -DVELTA_TESTING $(SIMDE)
+CFLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DVELTA_TESTING $(SIMDE)
+LDFLAGS_asan := $(SANITIZE)
+LDFLAGS_cov := --coverage
+LDFLAGS_fuzz := $(SANITIZE) -fsanitize=fuzzer
+LDLIBS := -lm -pthread
+# Kernels may use what their set names, and nothing else may.
+isa_flags = $(if $(findstring simd/avx512,$1),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx512vnni \
+	-mavx2 -mf16c -mpopcnt -mbmi -mbmi2,$(if $(findstring simd/avx2,$1),-mavx2 -mf16c -mpopcnt -mbmi -mbmi2,$(if \
+	$(findstring simd/wasm,$1),$(if $(filter x86_64,$(ARCH)),-msse4.2 -mpopcnt))))
+
+# Written beside its place and moved there, so that an interrupted compiler leaves no half object.
+# $1: flags, $2: compiler
+define compile
+@mkdir -p $(@D)
+@echo "  CC      $@"
+@$(2) $(CFLAGS_BASE) $(1) $(CPPFLAGS) $(call isa_flags,$<) -MMD -MP -MT $@ -MF $@.$$$$.d -c $< -o $@.$$$$ && \
+	mv $@.$$$$.d $(@:.o=.d) && mv $@.$$$$ $@ || { rm -f $@.$$$$ $@.$$$$.d; exit 1; }
+endef
+
+# ---- set-up: packages (once, remembered by a stamp), the LZ4 source
+
+native_packages := gcc libc6-dev libxxhash-dev
+test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
+	python3 python3-numpy pkg-config
+bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
+
+$(BUILD)/setup/%: Makefile .ci/packages
+	@$(if $(filter yes,$(SETUP)),.ci/packages $($*_packages))
+	@mkdir -p $(@D) && touch $@
+
+$(LZ4)/lz4.c: .ci/fetch-lz4 | $(BUILD)/setup/native
+	@.ci/fetch-lz4 $(BUILD)/deps/lz4
+	@touch $@
+
+# ---- objects
+
+lz4_flags := -DLZ4_HEAPMODE=0 -w
+$(BUILD)/native/deps/lz4.o: $(LZ4)/lz4.c
+	$(call compile,$(CFLAGS_native) $(lz4_flags),$(CC))
+$(BUILD)/asan/deps/lz4.o: $(LZ4)/lz4.c
+	$(call compile,$(CFLAGS_asan) $(lz4_flags),$(CC))
+$(BUILD)/cov/deps/lz4.o: $(LZ4)/lz4.c
+	$(call compile,-O1 $(lz4_flags),$(CC))
+$(BUILD)/fuzz/deps/lz4.o: $(LZ4)/lz4.c
+	$(call compile,$(CFLAGS_fuzz) $(lz4_flags),$(CLANG))
+
+$(BUILD)/native/simde/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
+	$(call compile,$(CFLAGS_native) $(SIMDE),$(CC))
+$(BUILD)/native/tests/%.o: tests/%.c | $(LZ4)/lz4.c $(BUILD)/setup/test
+	$(call compile,$(CFLAGS_native) $(SIMDE),$(CC))
+$(BUILD)/native/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/native
+	$(call compile,$(CFLAGS_native),$(CC))
+$(BUILD)/asan/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
+	$(call compile,$(CFLAGS_asan),$(CC))
+$(BUILD)/cov/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
+	$(call compile,$(CFLAGS_cov),$(CC))
+$(BUILD)/fuzz/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
+	$(call compile,$(CFLAGS_fuzz),$(CLANG))
+
+shipped_o := $(shipped_c:%.c=$(BUILD)/native/%.o) $(BUILD)/native/deps/lz4.o
+engine_o_native := $(patsubst %.c,$(BUILD)/native/%.o,$(filter-out $(simde_aware_c),$(shipped_c))) \
+	$(patsubst %.c,$(BUILD)/native/simde/%.o,$(simde_aware_c) $(simde_c)) $(BUILD)/native/deps/lz4.o
+engine_o = $(if $(filter native,$1),$(engine_o_native),$(patsubst %.c,$(BUILD)/$1/%.o,$(shipped_c) $(simde_c)) \
+	$(BUILD)/$1/deps/lz4.o)
+support_o = $(support_c:%.c=$(BUILD)/$1/%.o)
+
+# ---- the library and the command
+
+# One object in which only velta_* is visible: nothing inside can collide with a program's own names.
+$(BUILD)/libvelta.a: $(shipped_o)
+	@echo "  LIB     $@"
+	@ld -r -o $(BUILD)/native/velta.o $^
+	@objcopy --wildcard --keep-global-symbol='velta_*' $(BUILD)/native/velta.o
+	@rm -f $@ && ar rcsD $@ $(BUILD)/native/velta.o
+
+$(BUILD)/velta: $(cli_c:%.c=$(BUILD)/native/%.o) $(BUILD)/libvelta.a
+	@echo "  LINK    $@"
+	@$(CC) -o $@ $^ $(LDLIBS)
+$(BUILD)/asan/velta: $(cli_c:%.c=$(BUILD)/asan/%.o) $(call engine_o,asan)
+	@echo "  LINK    $@"
+	@$(CC) $(LDFLAGS_asan) -o $@ $^ $(LDLIBS)
+$(BUILD)/cov/velta: $(cli_c:%.c=$(BUILD)/cov/%.o) $(call engine_o,cov)
+	@echo "  LINK    $@"
+	@$(CC) $(LDFLAGS_cov) -o $@ $^ $(LDLIBS)
+
+command := $(if $(cli_c),velta)
+
+.PHONY: native
+native: $(BUILD)/libvelta.a $(command:%=$(BUILD)/%)
+
+# ---- tests
+
+programs := $(patsubst %.c,%,$(wildcard tests/*/test_*.c))
+fuzzers := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+scripts := $(wildcard tests/*/test_*.sh tests/*/test_*.py tests/cli/*.sh tests/cli/*.py tests/tidy/check_*)
+scripts := $(sort $(scripts))
+
+define test_rules
+$(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(call engine_o,$1) $(call support_o,$1)
+	@echo "  LINK    $$@"
+	@$(CC) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(LDLIBS)
+endef
+$(eval $(call test_rules,native))
+$(eval $(call test_rules,asan))
+$(eval $(call test_rules,cov))
+$(BUILD)/fuzz/tests/%: $(BUILD)/fuzz/tests/%.o $(call engine_o,fuzz) $(call support_o,fuzz)
+	@echo "  LINK    $@"
+	@$(CLANG) $(LDFLAGS_fuzz) -o $@ $^ -lcmocka $(LDLIBS)
+
+test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $(fuzzers:%=$(BUILD)/fuzz/%)
+run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \
+	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG)
+
+.PHONY: test soak
+test: native $(command:%=$(BUILD)/asan/%) $(test_binaries) | $(BUILD)/setup/test
+	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --only '$(TESTS)' --fuzz-seconds $(FUZZ_SECONDS) \
+		$(test_binaries) $(scripts)
+soak: native $(command:%=$(BUILD)/asan/%) $(test_binaries) | $(BUILD)/setup/test
+	@VELTA_SOAK=1 $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --only '$(TESTS)' --fuzz-seconds 3600 --timeout 36000 \
+		$(test_binaries) $(scripts)
+
+# Branch coverage of the engine, a row per room, from the unit and property programs and the command's scripts.
+.PHONY: coverage
+coverage: $(command:%=$(BUILD)/cov/%) $(programs:%=$(BUILD)/cov/%) native | $(BUILD)/setup/test
+	@find $(BUILD)/cov -name '*.gcda' -delete
+	@$(run_env) VELTA_COMMAND_ASAN=$(abspath $(BUILD)/cov/velta) $(PYTHON) tests/run --jobs $(JOBS) --only '$(TESTS)' \
+		$(programs:%=$(BUILD)/cov/%) $(filter-out tests/tidy/%,$(scripts)) || true
+	@$(PYTHON) tests/tidy/coverage.py $(BUILD)/cov $(ENGINE_ROOMS)
+
+# ---- demo, bench
+
+bench_binaries := $(patsubst %.cpp,$(BUILD)/%,$(wildcard bench/*.cpp)) $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
+BENCH_FLAGS := -O3 -march=native -g -I. -isystem $(LZ4)
+$(BUILD)/bench/%: bench/%.cpp $(shipped_o) $(wildcard bench/*.h bench/*.hpp) | $(BUILD)/setup/bench
+	@mkdir -p $(@D)
+	@echo "  CXX     $@"
+	@$(CXX) -std=c++17 -Wall -Wextra $(BENCH_FLAGS) -o $@ $< $(shipped_o) $(LDLIBS)
+$(BUILD)/bench/%: bench/%.c $(shipped_o) $(wildcard bench/*.h) | $(BUILD)/setup/bench
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	@$(CC) $(CFLAGS_BASE) $(BENCH_FLAGS) -o $@ $< $(shipped_o) $(LDLIBS)
+
+.PHONY: bench demo
+bench: native $(bench_binaries) | $(BUILD)/setup/bench
+	@$(run_env) bench/run.sh
+demo: native
+	@$(run_env) demo/run.sh
+
+# ---- install
+
+# The installed header is the public one with the basic types in the place of their include line.
+$(BUILD)/velta.h: store/velta.h core/types.h
+	@mkdir -p $(@D)
+	@awk '/^#include "core\/types.h"/ { while ((getline line < "core/types.h") > 0) print line; next } { print }' \
+		store/velta.h >$@
+$(BUILD)/velta.pc: Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: velta' \
+		'Description: embedded store of typed columns and vectors' 'Version: $(VERSION)' \
+		'Libs: -L$${libdir} -lvelta -lm -pthread' 'Cflags: -I$${includedir}' >$@
+
+.PHONY: install
+install: native $(BUILD)/velta.h $(BUILD)/velta.pc
+	install -D -m 644 $(BUILD)/velta.h '$(DESTDIR)$(PREFIX)/include/velta.h'
+	install -D -m 644 $(BUILD)/libvelta.a '$(DESTDIR)$(PREFIX)/lib/libvelta.a'
+	install -D -m 644 $(BUILD)/velta.pc '$(DESTDIR)$(PREFIX)/lib/pkgconfig/velta.pc'
+	install -D -m 755 $(BUILD)/velta '$(DESTDIR)$(PREFIX)/bin/velta'
+
+# ---- house-keeping
+
+.PHONY: format clean help
+format:
+	@clang-format -i $(wildcard $(foreach f,$(ENGINE_ROOMS) cli bench tests/support $(wildcard tests/*),\
+		$f/*.c $f/*.h $f/*.cpp))
+clean:
+	rm -rf $(BUILD)
+help:
+	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
+	@echo 'make demo      build, then show a search, a delta and an earlier time on real rows'
+	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
+	@echo 'make bench     measurements beside hnswlib'
+	@echo 'make soak      the tests with far more rounds (hours)'
+	@echo 'make coverage  branch coverage by room'
+	@echo 'make install   to PREFIX=$(PREFIX), under DESTDIR'
+	@echo 'make format    clang-format over the C sources'
+	@echo 'make clean     remove $(BUILD)'
+	@echo 'one test: make $(BUILD)/asan/tests/unit/test_NAME; several: make test TESTS=PART_OF_PATH'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,103 @@
+/*
+ * What was before: the past values of changed rows, per table, so that any kept sequence number can be read.
+ *
+ * For every change of an existing row an entry is pushed on the chain of that (row, column):
+ *  - scalar: the value before (as bytes);
+ *  - vector: the delta itself; the first entry of a chain, every checkpoint_interval-th and those that replace the whole
+ *    vector also hold the whole vector before the change (f32 addition cannot be undone exactly, so the past is
+ *    composed forward from such a base);
+ *  - death of a row; births are runs of (first row, sequence, time) because rows are numbered in order.
+ * Entries are appended to slabs and never changed; chains are linked backwards; heads are found by a hash of (row,
+ * column). Times map to sequences because both ascend. History ends at `floor`: older states answer HISTORY_GONE.
+ * Reserve, then push, which cannot fail.
+ */
+#ifndef VELTA_DELTA_HISTORY_H
+#define VELTA_DELTA_HISTORY_H
+
+#include "core/table.h"
+#include "delta/change.h"
+
+struct history;
+#define HISTORY_NOW UINT64_MAX
+#define HISTORY_EXPIRY_COLUMN UINT32_C(0xFFFFFFFE)
+
+VELTA_MUST_USE enum velta_status history_create(struct memory *memory, const struct simd_kernels *simd,
+                                                uint32_t checkpoint_interval, struct history **out,
+                                                struct velta_error *error);
+void history_destroy(struct history *history);
+
+/*
+ * Room for everything that pushing `change` onto `table` can take (table in its state before the change).
+ * codes_vector: how to read the present value of a codes-only column; NULL where there is none.
+ */
+typedef void history_vector_function(void *context, uint32_t column, uint32_t row, float *out);
+VELTA_MUST_USE enum velta_status history_reserve(struct history *history, const struct table *table,
+                                                 const struct change *change, struct velta_error *error);
+/* Notes the values before `change`; call it just before the change is applied to the table. */
+void history_push(struct history *history, const struct table *table, const struct change *change,
+                  history_vector_function *codes_vector, void *context);
+
+/* The last sequence whose time is <= time_ms; HISTORY_GONE when that state is no longer kept; HISTORY_NOW when later. */
+VELTA_MUST_USE enum velta_status history_sequence_at(const struct history *history, int64_t time_ms, uint64_t *sequence,
+                                                     struct velta_error *error);
+/* Whether the state just after `sequence` can be read. */
+bool history_keeps(const struct history *history, uint64_t sequence);
+
+/* State just after `sequence` (which is kept). Rows not yet born or dead then: false. */
+bool history_row_alive(const struct history *history, const struct table *table, uint32_t row, uint64_t sequence);
+/* out (bitmap_words(row_count) words): rows alive just after `sequence`; expiry by now_ms as it was set then. */
+uint64_t history_alive(const struct history *history, const struct table *table, uint64_t sequence, int64_t now_ms,
+                       uint64_t *out);
+/* Scalar value then. Returns false for NULL. Text stays until the history or dictionary changes. */
+struct history_value {
+    int64_t integer;
+    double number;
+    const void *text;
+    size_t text_bytes;
+};
+bool history_scalar(const struct history *history, const struct table *table, uint32_t column, uint32_t row,
+                    uint64_t sequence, struct history_value *value);
+/* Vector then, composed: `dimensions` floats. False: it was NULL. */
+bool history_vector(const struct history *history, const struct table *table, uint32_t column, uint32_t row,
+                    uint64_t sequence, history_vector_function *codes_vector, void *context, float *out);
+/* Rows (distinct, ascending) whose `column` changed after `sequence`; capacity in rows; returns the count (all). */
+size_t history_changed_rows(const struct history *history, uint32_t column, uint64_t sequence, uint32_t *rows,
+                            size_t capacity);
+/* Row that had this key just after `sequence`, among rows that are dead now; VELTA_NO_ROW. */
+uint32_t history_find_dead(const struct history *history, const struct table *table, uint64_t sequence,
+                           const void *key, size_t key_bytes, int64_t key_int);
+
+/* The deltas kept of one vector, oldest first; the first item is the base. */
+struct history_delta {
+    uint64_t sequence;
+    int64_t time_ms;
+    struct vector_delta delta; /* operation 0: the base vector in `values` */
+};
+size_t history_chain(const struct history *history, uint32_t column, uint32_t row, struct history_delta *out,
+                     size_t capacity);
+
+/*
+ * A new history for the vacuumed table: row_map as table_vacuum gives it (rows mapped to VELTA_NO_ROW are forgotten).
+ * keep_from: states after this sequence stay readable; points[]: single sequences before it that stay readable too
+ * (the versions between are merged). HISTORY_NOW and no points: nothing is kept.
+ */
+VELTA_MUST_USE enum velta_status history_compact(const struct history *history, const struct table *table,
+                                                 const uint32_t *row_map, uint64_t keep_from, const uint64_t *points,
+                                                 size_t point_count, struct history **out, struct velta_error *error);
+/* Rows that a kept state can still see though they are dead now must not be vacuumed: sets their bits. */
+void history_needed_rows(const struct history *history, uint64_t keep_from, const uint64_t *points, size_t point_count,
+                         uint64_t *rows);
+
+/* Byte images in parts (append-only: only the last parts change), deterministic, validated on reading. */
+uint32_t history_part_count(const struct history *history);
+uint64_t history_part_bytes(const struct history *history, uint32_t part);
+void history_part_write(const struct history *history, uint32_t part, void *out);
+bool history_part_dirty(const struct history *history, uint32_t part);
+void history_part_clean(struct history *history, uint32_t part);
+VELTA_MUST_USE enum velta_status history_part_read(struct history *history, const struct table *table, uint32_t part,
+                                                   const void *bytes, uint64_t size_bytes, struct velta_error *error);
+VELTA_MUST_USE enum velta_status history_load_finish(struct history *history, const struct table *table,
+                                                     struct velta_error *error);
+uint64_t history_memory_bytes(const struct history *history);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * A table's state as segments: which there are, in canonical order, and their bytes.
+ *
+ * The order is by kind, then table, column and part, so that a reader of an export gets schema, dictionaries, columns,
+ * vectors, codes and history first and the graph last: exact search works before the graph has arrived.
+ */
+#ifndef VELTA_DELTA_SNAPSHOT_H
+#define VELTA_DELTA_SNAPSHOT_H
+
+#include "core/table.h"
+#include "delta/history.h"
+#include "delta/storage.h"
+#include "hnsw/hnsw.h"
+
+enum segment_kind {
+    SEGMENT_SCHEMA = 1, /* one for the database: tables, columns, counters, tags */
+    SEGMENT_DICTIONARY = 2,
+    SEGMENT_ROWS = 3,    /* live bitmap and expiry */
+    SEGMENT_COLUMN = 4,  /* slab of a scalar column */
+    SEGMENT_VECTORS = 5, /* slab of a vector column */
+    SEGMENT_CODES = 6,
+    SEGMENT_HISTORY = 7,
+    SEGMENT_GRAPH = 8,
+};
+
+/* One table with all that belongs to it. */
+struct snapshot_table {
+    uint32_t number;
+    bool dropped; /* only its number stays */
+    struct table *table;
+    struct hnsw **indexes; /* per column; NULL where it has none */
+    struct history *history;
+};
+
+struct snapshot_tag {
+    char *name;
+    uint64_t sequence;
+    int64_t time_ms;
+};
+
+/* The whole state, as the store owns it. Tables are in order of their number, dropped ones included. */
+struct snapshot_state {
+    struct memory *memory;
+    const struct simd_kernels *simd;
+    struct snapshot_table *tables;
+    size_t table_count;
+    struct snapshot_tag *tags;
+    size_t tag_count;
+    uint64_t (*clock_ns)(void *context); /* for the indexes; may be NULL */
+    void *clock_context;
+    uint32_t checkpoint_interval;
+    bool schema_dirty;
+};
+
+/*
+ * Lists every segment (all: every `changed` true, for exports and first checkpoints). *segments is allocated from
+ * memory with capacity *count.
+ */
+VELTA_MUST_USE enum velta_status snapshot_list(const struct snapshot_state *state, bool all,
+                                               struct checkpoint_segment **segments, size_t *count,
+                                               struct velta_error *error);
+/* storage_source.write for a state. */
+void snapshot_write_segment(void *state, const struct segment_key *key, void *out, uint64_t size_bytes);
+/* Everything is durable: nothing is dirty. */
+void snapshot_clean(struct snapshot_state *state);
+
+/*
+ * Loading: segments in canonical order, one call each; validates wholly (CORRUPT, offset inside the segment). After the
+ * segments before SEGMENT_GRAPH, snapshot_ready makes the state usable; graph segments may follow later, each index
+ * searching exactly until snapshot_finish. Errors leave the state fit only for destroying.
+ */
+VELTA_MUST_USE enum velta_status snapshot_read_segment(struct snapshot_state *state, const struct segment_key *key,
+                                                       const void *bytes, uint64_t size_bytes,
+                                                       struct velta_error *error);
+VELTA_MUST_USE enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_error *error);
+VELTA_MUST_USE enum velta_status snapshot_finish(struct snapshot_state *state, struct velta_error *error);
+void snapshot_state_destroy(struct snapshot_state *state); /* tables, indexes, histories, tags */
+
+#endif

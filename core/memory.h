@@ -4,11 +4,10 @@
  * Three kinds of request:
  *  - memory_*: any size, 64-byte aligned, straight from the host allocator (small structures, growing arrays);
  *  - slab_*: multiples of 4 KiB up to 2 MiB, cut from 2 MiB chunks (2 MiB aligned, so that a host can back them with
- *    huge pages) by a buddy allocator that takes the next power of two and gives the unused tail back as smaller
- *    buddies (1.5 MiB leaves 512 KiB free): column slabs, vector slabs, index blocks, history;
+ *    huge pages) at the first run of free pages that fits: column slabs, vector slabs, index blocks, history;
  *  - arena_*: bump allocation for short-lived work, freed as a whole.
- * Every byte is charged to the budget before it is asked of the host. Not thread-safe. Sizes travel with releases, so there are no
- * headers. A refusal changes nothing; memory_refusal says which of the two kinds it was.
+ * Every byte is charged to the budget before it is asked of the host. Sizes travel with releases, so there are no
+ * headers. A refusal changes nothing; memory_refusal says which of the two kinds it was. Not thread-safe.
  */
 #ifndef VELTA_CORE_MEMORY_H
 #define VELTA_CORE_MEMORY_H
@@ -46,7 +45,10 @@ void memory_get_stats(const struct memory *memory, struct memory_stats *stats);
 VELTA_MUST_USE enum velta_status memory_charge(struct memory *memory, uint64_t size_bytes, struct velta_error *error);
 void memory_uncharge(struct memory *memory, uint64_t size_bytes);
 
-/* size_bytes: a multiple of SLAB_MIN_BYTES, at most SLAB_MAX_BYTES (any such multiple, 384 * 4096 too); 4 KiB aligned. Not zeroed. */
+/*
+ * size_bytes: any multiple of SLAB_MIN_BYTES up to SLAB_MAX_BYTES. A power of two is aligned to itself, other sizes to
+ * SLAB_MIN_BYTES. Not zeroed.
+ */
 VELTA_MUST_USE void *slab_allocate(struct memory *memory, size_t size_bytes);
 void slab_release(struct memory *memory, void *slab, size_t size_bytes); /* NULL is allowed */
 

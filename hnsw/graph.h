@@ -6,8 +6,8 @@
  *   codes   code_bytes     7-bit codes 0..127, zero-padded to a multiple of 32
  *   params  16             struct hnsw_params
  *   count   2              links on level 0
- *   links   3 x 2m         node ids, 24-bit little-endian
- *   pad                    zeros to a multiple of 64
+ *   links   3 x 2m         node ids, 24-bit little-endian; zeros after the last
+ *   pad                    at least one byte, zeros to a multiple of 64
  *
  * so that one visit touches one run of cache lines. Value i of a vector is approximately lo + step * code[i], hence
  *   a . b = n lo_a lo_b + lo_a step_b sum_b + lo_b step_a sum_a + step_a step_b (code_a . code_b)
@@ -19,32 +19,36 @@
 
 #include "hnsw/hnsw.h"
 
+#include <string.h>
+
+/*
+ * Everything here follows from the codes, lo and step; sums and norms are those of the decoded values. Under cosine lo
+ * and step are divided by the norm, so that a distance is 1 - a . b without a further factor.
+ */
 struct hnsw_params {
     float lo;
     float step;
     float step_sum; /* step * sum of codes */
-    float norm;     /* cosine: 1 / |v| (0 for a zero vector); l2: |v|^2; dot: unused 0 */
+    float norm;     /* cosine: |v| (to decode; 0 for a zero vector); l2: |v|^2; dot: 0 */
 };
 
 struct hnsw_upper { /* links above level 0 of one node; most nodes have none */
     uint32_t node;
     uint8_t level;   /* top level of the node, >= 1 */
-    uint32_t *links; /* level * (1 + m) words: count, ids */
+    uint32_t *links; /* level * (1 + m) words, level 1 first: count, ids */
 };
 
 enum hnsw_node_flags {
     HNSW_NODE_LINKED = 1,  /* has its place in the graph */
     HNSW_NODE_TAIL = 2,    /* scanned exactly; may be linked too (drifted) */
-    HNSW_NODE_REMOVED = 4, /* waypoint until repaired */
+    HNSW_NODE_REMOVED = 4, /* linked, without a row: waypoint until repaired */
+    HNSW_NODE_REPAIR = 8,  /* linked, moved a little: its links are due for a cheap repair */
+    HNSW_NODE_UPPER = 16,  /* linked above level 0 too: has an entry in `uppers` */
 };
 
-struct hnsw_visited {
-    uint16_t *epochs; /* per node */
-    uint16_t epoch;
-    uint32_t capacity;
-};
+struct hnsw_scratch; /* hnsw/scratch.h: one per concurrent search */
 
-struct hnsw_scratch; /* hnsw/scratch.h: query codes, pool, heaps, id and pointer buffers; one per concurrent search */
+enum { HNSW_DRIFT_ONE = 4096 };
 
 struct hnsw {
     struct memory *memory;
@@ -66,9 +70,8 @@ struct hnsw {
     uint32_t node_count; /* blocks in use, free ones included */
     uint32_t node_capacity;
     uint32_t *row_of_node; /* VELTA_NO_ROW: free */
-    uint8_t *levels;       /* per node */
-    uint8_t *flags;        /* per node */
-    float *drift;          /* per node: relative way moved since it was linked */
+    uint8_t *flags;        /* per node: enum hnsw_node_flags */
+    uint16_t *drift;       /* per node: relative way moved since it was linked, in units of 1 / HNSW_DRIFT_ONE */
     uint32_t *node_of_row; /* HNSW_NO_NODE: none */
     uint32_t row_capacity;
 
@@ -82,9 +85,9 @@ struct hnsw {
     uint32_t *tail; /* nodes, in order of arrival */
     size_t tail_count;
     size_t tail_capacity;
-    uint32_t *removed;
-    size_t removed_count;
-    size_t removed_capacity;
+    uint32_t removed_count; /* nodes with HNSW_NODE_REMOVED */
+    uint32_t repair_count;  /* nodes with HNSW_NODE_REPAIR */
+    uint32_t free_count;    /* blocks below node_count in no use */
     bool graph_meta_dirty;
     bool row_map_dirty;
 
@@ -101,6 +104,39 @@ struct hnsw {
 static inline uint8_t *hnsw_block(const struct hnsw *index, uint32_t node) {
     uint32_t mask = (UINT32_C(1) << index->slab_shift) - 1;
     return index->slabs[node >> index->slab_shift] + (size_t)(node & mask) * index->block_bytes;
+}
+
+static inline struct hnsw_params *hnsw_params_of(const struct hnsw *index, uint8_t *block) {
+    return (struct hnsw_params *)(void *)(block + index->params_offset);
+}
+
+static inline uint32_t hnsw_link_count(const struct hnsw *index, const uint8_t *block) {
+    uint16_t count;
+    memcpy(&count, block + index->links_offset, 2);
+    return count;
+}
+
+/* Link i; reads one byte beyond the id, which every block has. */
+static inline uint32_t hnsw_link_at(const struct hnsw *index, const uint8_t *block, uint32_t i) {
+    uint32_t word;
+    memcpy(&word, block + index->links_offset + 2 + 3 * (size_t)i, 4);
+    return word & 0xFFFFFF;
+}
+
+/* The links of a node above level 0, or NULL: `uppers` is sorted by node. */
+static inline struct hnsw_upper *hnsw_find_upper(const struct hnsw *index, uint32_t node) {
+    size_t low = 0, count = index->upper_count;
+    if (count == 0) return NULL;
+    while (count > 1) {
+        size_t half = count / 2;
+        low += index->uppers[low + half].node <= node ? half : 0;
+        count -= half;
+    }
+    return index->uppers[low].node == node ? &index->uppers[low] : NULL;
+}
+/* Count and ids of one level (>= 1, <= upper->level). */
+static inline uint32_t *hnsw_upper_links(const struct hnsw *index, const struct hnsw_upper *upper, unsigned level) {
+    return upper->links + (size_t)(level - 1) * (1 + index->options.m);
 }
 
 #endif

@@ -54,6 +54,13 @@ VELTA_MUST_USE enum velta_status table_check_append(const struct table *table, c
                                                     size_t count, struct velta_error *error);
 VELTA_MUST_USE enum velta_status table_reserve_append(struct table *table, const struct column_values *values,
                                                       size_t count, struct velta_error *error);
+/*
+ * Reservations add up: for a batch of several appends, each reserve says at which row its part will begin (first_row:
+ * row_count plus the rows of the parts before). The applies follow in the same order.
+ */
+VELTA_MUST_USE enum velta_status table_reserve_append_at(struct table *table, uint32_t first_row,
+                                                         const struct column_values *values, size_t count,
+                                                         struct velta_error *error);
 uint32_t table_apply_append(struct table *table, const struct column_values *values, size_t count); /* first row */
 /* Setting one column of some live rows. The primary key cannot be set (INVALID). */
 VELTA_MUST_USE enum velta_status table_check_set(const struct table *table, size_t column,
@@ -77,7 +84,13 @@ size_t table_expired(const struct table *table, int64_t now_ms, uint32_t *rows);
 /*
  * A new table with the live rows only, renumbered in order, dictionaries without unused entries, narrowest widths.
  * The old one is unchanged. row_map (row_count entries, may be NULL): old row -> new row or VELTA_NO_ROW.
+ * `keep` (bitmap_words(row_count) words, may be NULL): rows that stay though they are dead, still dead, because history
+ * needs them.
  */
+VELTA_MUST_USE enum velta_status table_vacuum_keeping(const struct table *table, const uint64_t *keep,
+                                                      struct table **out, uint32_t *row_map,
+                                                      struct velta_error *error);
+/* The same with keep NULL. */
 VELTA_MUST_USE enum velta_status table_vacuum(const struct table *table, struct table **out, uint32_t *row_map,
                                               struct velta_error *error);
 uint64_t table_memory_bytes(const struct table *table);

@@ -27,12 +27,15 @@ VELTA_MUST_USE enum velta_status history_create(struct memory *memory, const str
 void history_destroy(struct history *history);
 
 /*
- * Room for everything that pushing `change` onto `table` can take (table in its state before the change).
+ * Room for everything that pushing `change` onto `table` can take (table in its state before the change, or before the
+ * batch: the rows of an append reserved just before need not be there yet). Reservations add up: the store reserves for
+ * every change of a batch, then pushes and applies them one by one; history_abandon forgets what was not pushed.
  * codes_vector: how to read the present value of a codes-only column; NULL where there is none.
  */
 typedef void history_vector_function(void *context, uint32_t column, uint32_t row, float *out);
 VELTA_MUST_USE enum velta_status history_reserve(struct history *history, const struct table *table,
                                                  const struct change *change, struct velta_error *error);
+void history_abandon(struct history *history);
 /* Notes the values before `change`; call it just before the change is applied to the table. */
 void history_push(struct history *history, const struct table *table, const struct change *change,
                   history_vector_function *codes_vector, void *context);

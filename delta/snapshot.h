@@ -29,6 +29,7 @@ struct snapshot_table {
     bool dropped; /* only its number stays */
     struct table *table;
     struct hnsw **indexes; /* per column; NULL where it has none */
+    size_t index_capacity; /* room in indexes, at least the number of columns */
     struct history *history;
 };
 
@@ -51,6 +52,18 @@ struct snapshot_state {
     uint32_t checkpoint_interval;
     bool schema_dirty;
 };
+
+/* ---- snapshot_table.c: a table with its indexes and history, made and ended in one place */
+/* Whether a column has an index: vectors, unless no_index; codes-only ones always (their data is in it). */
+bool snapshot_has_index(const struct velta_column *spec);
+/* An empty table with its indexes and an empty history. `out` is written only on success. */
+VELTA_MUST_USE enum velta_status snapshot_table_create(const struct snapshot_state *state, const char *name,
+                                                       const struct velta_column *columns, size_t column_count,
+                                                       struct snapshot_table *out, struct velta_error *error);
+/* Indexes for the columns that want one and have none (room is made; the first `column_count` columns). */
+VELTA_MUST_USE enum velta_status snapshot_table_make_indexes(const struct snapshot_state *state,
+                                                             struct snapshot_table *table, struct velta_error *error);
+void snapshot_table_destroy(struct memory *memory, struct snapshot_table *table);
 
 /*
  * Lists every segment (all: every `changed` true, for exports and first checkpoints). *segments is allocated from

@@ -5,10 +5,13 @@
  * storage_next and takes each result with storage_done, until the task is finished. The host that executes them may be
  * POSIX files, OPFS, IndexedDB, memory, or the simulator: so the commit protocol exists once.
  *
- * Two files. DATA: two 4 KiB root slots, then extents. LOG: a header, then frames. A checkpoint writes changed segments
- * and a directory to free extents, syncs, writes the root that is older with the next generation, syncs, then starts
- * the log anew for that generation. Free extents are those named by neither root. The invariants, the recovery rules
- * (torn tail against damage) and every byte are in docs/FORMAT.md.
+ * Two files. DATA: two 4 KiB root slots, then extents. LOG: frames, the first of them without a body. A checkpoint
+ * writes changed segments and a directory to free extents, syncs, writes the root that is older with the next
+ * generation, syncs, then starts the log anew for that generation and syncs it. Free extents are those named by neither
+ * root. The invariants, the recovery rules (torn tail against damage) and every byte are in docs/FORMAT.md.
+ *
+ * The log of a store exists from before its DATA is first touched. So DATA without a log is a store only where it is an
+ * export; anything else has lost acknowledged changes, and opening it fails with CORRUPT.
  */
 #ifndef VELTA_DELTA_STORAGE_H
 #define VELTA_DELTA_STORAGE_H
@@ -71,13 +74,24 @@ void storage_destroy(struct storage *storage);
  */
 /* read_only: a torn tail is not cut and nothing is written. Absent files: an empty store. */
 VELTA_MUST_USE enum velta_status storage_begin_open(struct storage *storage, bool read_only, struct velta_error *error);
-/* A frame with this body at the end of the log; `commit` false: more frames of the same batch follow. */
+/*
+ * A frame with this body (1 byte to 1 GiB, which must stay until the task has ended) at the end of the log; `commit`
+ * false: more frames of the same batch follow.
+ */
 VELTA_MUST_USE enum velta_status storage_begin_append(struct storage *storage, const void *body, size_t size_bytes,
                                                       bool commit, struct velta_error *error);
 VELTA_MUST_USE enum velta_status storage_begin_sync(struct storage *storage, struct velta_error *error);
+/* Takes back the frames appended since the last committed one (a batch given up half-way). Nothing to do: no I/O. */
+VELTA_MUST_USE enum velta_status storage_begin_rollback(struct storage *storage, struct velta_error *error);
+/*
+ * Before the files are closed: syncs the log and marks its end as synced, so that damage to its last frames is told
+ * from a torn tail. Not calling it loses nothing. Allowed when poisoned or read-only (no I/O then).
+ */
+VELTA_MUST_USE enum velta_status storage_begin_close(struct storage *storage, struct velta_error *error);
 /*
  * The next root names `segments` in this (canonical, strictly ascending by key) order: those with `changed` false keep
  * their extent, and must be in the present directory with the same size. meta: small fixed facts kept in the root.
+ * `segments` and the source must stay until the task has ended. No batch may be open (INVALID).
  */
 struct checkpoint_segment {
     struct segment_key key;
@@ -94,19 +108,29 @@ VELTA_MUST_USE enum velta_status storage_begin_checkpoint(struct storage *storag
                                                           const struct storage_source *source,
                                                           const struct storage_meta *meta, struct velta_error *error);
 
+/*
+ * Compaction's end: nothing deleted stays in the bytes. Invalidates the older root, overwrites every extent that the
+ * newest root does not name with zeros, cuts DATA after the last one in use, and cuts LOG to its header; synced. To be
+ * asked for just after a checkpoint.
+ */
+VELTA_MUST_USE enum velta_status storage_begin_scrub(struct storage *storage, struct velta_error *error);
+
 /* The next operation of the running task; *more false: the task has ended, with the status returned. */
 VELTA_MUST_USE enum velta_status storage_next(struct storage *storage, struct storage_operation *operation, bool *more,
                                               struct velta_error *error);
 void storage_done(struct storage *storage, const struct storage_result *result);
 
-/* After open: the directory, the meta, and the log's whole committed frames, oldest first. */
+/* After open or a checkpoint: the directory and the meta, and (after open) the log's whole committed frames. */
 const struct segment *storage_segments(const struct storage *storage, size_t *count);
 const struct segment *storage_find_segment(const struct storage *storage, const struct segment_key *key);
 const struct storage_meta *storage_meta(const struct storage *storage);
-/* Starts reading one segment (verified against its checksum) into `buffer` of its size. Drive with next/done. */
+/* Starts reading one segment (verified against its checksum) into `buffer` of its size. Works when poisoned, too. */
 VELTA_MUST_USE enum velta_status storage_begin_read(struct storage *storage, const struct segment *segment,
                                                     void *buffer, struct velta_error *error);
-/* Starts reading the next committed frame of the log found at open; after it ended, *body or NULL at the end. */
+/*
+ * Starts reading the next committed frame of the log found at open, oldest first; after it ended, the body (which stays
+ * until the next task) or NULL at the end of the log. offset: of the body in LOG. Replay comes before other changes.
+ */
 VELTA_MUST_USE enum velta_status storage_begin_replay(struct storage *storage, struct velta_error *error);
 const void *storage_replayed_body(const struct storage *storage, size_t *size_bytes, uint64_t *offset);
 
@@ -116,13 +140,17 @@ struct storage_stats {
     uint64_t live_bytes;      /* in segments */
     uint64_t free_bytes;      /* in extents that can be reused */
     uint64_t log_bytes;       /* since the last checkpoint */
-    uint64_t frame_count;
+    uint64_t synced_bytes;    /* of the log, known to be durable */
+    uint64_t frame_count;     /* with a body, committed or not, since the last checkpoint */
     uint64_t cut_bytes;       /* of a torn tail, found at open */
     bool poisoned;
 };
 void storage_get_stats(const struct storage *storage, struct storage_stats *stats);
 
-/* An export: a DATA file in canonical order with generation 1. size, then writing all of it into `out`. */
+/*
+ * An export: a DATA file in canonical order with generation 1. size (0: it cannot be addressed, or the keys do not
+ * ascend strictly), then writing all of it into `out`.
+ */
 uint64_t storage_export_bytes(const struct checkpoint_segment *segments, size_t count);
 void storage_export_write(const struct checkpoint_segment *segments, size_t count, const struct storage_source *source,
                           const struct storage_meta *meta, void *out);

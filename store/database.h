@@ -9,6 +9,7 @@
 #ifndef VELTA_STORE_DATABASE_H
 #define VELTA_STORE_DATABASE_H
 
+#include "core/error.h"
 #include "core/filter.h"
 #include "delta/change.h"
 #include "delta/record.h"
@@ -56,6 +57,7 @@ struct velta {
     size_t watcher_capacity;
     uint64_t next_watch_id;
     uint32_t open_iterators;
+    uint64_t layout_epoch; /* raised by compact and drop: compiled filters bind anew */
     bool in_callback;
 };
 
@@ -107,18 +109,10 @@ VELTA_MUST_USE enum velta_status read_filter(const struct velta_table *handle, s
                                              uint64_t sequence, const uint64_t *visible, uint64_t *out,
                                              uint64_t *count, struct velta_error *error);
 
-/* ---- result.c: results in construction ---- */
-struct velta_result;
-/* A result over `slot_count` row slots with these columns (indices in the table); rows are filled by the caller. */
-VELTA_MUST_USE enum velta_status result_create(struct velta *db, size_t slot_count, size_t column_count,
-                                               struct velta_result **out, struct velta_error *error);
-/* Names -> column indices (NULL, 0: all columns). `indices` has room for VELTA_MAX_COLUMNS. */
-VELTA_MUST_USE enum velta_status result_columns(const struct velta_table *handle, const char *const *names,
-                                                size_t name_count, size_t *indices, size_t *count,
-                                                struct velta_error *error);
-/* Fills the values of the result's rows, now or then; slots of VELTA_NO_ROW become NULLs. */
-VELTA_MUST_USE enum velta_status result_fill(struct velta_result *result, const struct velta_table *handle,
-                                             const size_t *indices, size_t count, uint64_t sequence,
-                                             struct velta_error *error);
+/* ---- watch.c ---- */
+/* Calls the watchers for one applied change. */
+void watch_notify(struct velta *db, const struct change *change);
+/* Calls them for a table whose rows were renumbered. */
+void watch_notify_renumbered(struct velta *db, uint32_t table);
 
 #endif

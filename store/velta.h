@@ -238,10 +238,11 @@ struct velta_delta {
     float amount;
     const void *metadata; /* kept with the vector's chain */
     uint32_t metadata_bytes;
+    int64_t time_ms; /* of this delta; 0: the call's. A time before the last change's counts as that */
 };
 /*
  * Applies deltas to one vector column in order, all or none; error->offset is the index of the offending one. ids: room
- * for delta_count sequence numbers, or NULL. time_ms 0: now; a time before the last change's counts as that.
+ * for delta_count sequence numbers, or NULL. time_ms 0: now.
  */
 VELTA_MUST_USE enum velta_status velta_apply(velta_table *table, const char *column, const struct velta_delta *deltas,
                                              size_t delta_count, int64_t time_ms, uint64_t *ids,
@@ -252,7 +253,7 @@ VELTA_MUST_USE enum velta_status velta_apply(velta_table *table, const char *col
 /* Row numbers of keys at a time; VELTA_NO_ROW where none lives. rows: room for key_count. */
 VELTA_MUST_USE enum velta_status velta_find(velta_table *table, const struct velta_keys *keys, size_t key_count,
                                             int64_t at_ms, uint32_t *rows, struct velta_error *error);
-/* The columns (NULL, 0: all) of rows, in the order given. Rows not alive at the time: NOT_FOUND with the index. */
+/* The columns (NULL, 0: all but vectors) of rows, in the order given. Rows not alive at the time: NOT_FOUND with the index. */
 VELTA_MUST_USE enum velta_status velta_get(velta_table *table, const uint32_t *rows, size_t row_count,
                                            const char *const *columns, size_t column_count, int64_t at_ms,
                                            velta_result **out, struct velta_error *error);

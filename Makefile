@@ -156,10 +156,11 @@ native: $(BUILD)/libvelta.a $(command:%=$(BUILD)/%)
 
 # ---- tests
 
-programs := $(patsubst %.c,%,$(wildcard tests/*/test_*.c))
-fuzzers := $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-scripts := $(wildcard tests/*/test_*.sh tests/*/test_*.py tests/cli/*.sh tests/cli/*.py tests/tidy/check_*)
-scripts := $(sort $(scripts))
+chosen = $(if $(TESTS),$(foreach path,$1,$(if $(findstring $(TESTS),$(path)),$(path))),$1)
+programs := $(call chosen,$(patsubst %.c,%,$(wildcard tests/*/test_*.c)))
+fuzzers := $(call chosen,$(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+scripts := $(call chosen,$(sort $(wildcard tests/*/test_*.sh tests/*/test_*.py tests/cli/*.sh tests/cli/*.py \
+	tests/tidy/check_*)))
 
 define test_rules
 $(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(call engine_o,$1) $(call support_o,$1)
@@ -179,17 +180,17 @@ run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta
 
 .PHONY: test soak
 test: native $(command:%=$(BUILD)/asan/%) $(test_binaries) | $(BUILD)/setup/test
-	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --only '$(TESTS)' --fuzz-seconds $(FUZZ_SECONDS) \
+	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) \
 		$(test_binaries) $(scripts)
 soak: native $(command:%=$(BUILD)/asan/%) $(test_binaries) | $(BUILD)/setup/test
-	@VELTA_SOAK=1 $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --only '$(TESTS)' --fuzz-seconds 3600 --timeout 36000 \
+	@VELTA_SOAK=1 $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds 3600 --timeout 36000 \
 		$(test_binaries) $(scripts)
 
 # Branch coverage of the engine, a row per room, from the unit and property programs and the command's scripts.
 .PHONY: coverage
 coverage: $(command:%=$(BUILD)/cov/%) $(programs:%=$(BUILD)/cov/%) native | $(BUILD)/setup/test
 	@find $(BUILD)/cov -name '*.gcda' -delete
-	@$(run_env) VELTA_COMMAND_ASAN=$(abspath $(BUILD)/cov/velta) $(PYTHON) tests/run --jobs $(JOBS) --only '$(TESTS)' \
+	@$(run_env) VELTA_COMMAND_ASAN=$(abspath $(BUILD)/cov/velta) $(PYTHON) tests/run --jobs $(JOBS) \
 		$(programs:%=$(BUILD)/cov/%) $(filter-out tests/tidy/%,$(scripts)) || true
 	@$(PYTHON) tests/tidy/coverage.py $(BUILD)/cov $(ENGINE_ROOMS)
 

@@ -10,6 +10,7 @@
 
 #include "delta/storage.h"
 
+/* Passed to velta_open (which copies it) in options->host, it belongs to the database from a successful open on. */
 struct velta_host {
     void *context;
     void (*execute)(void *context, const struct storage_operation *operation, struct storage_result *result);
@@ -25,6 +26,9 @@ VELTA_MUST_USE enum velta_status host_open_files(struct memory *memory, const ch
 /* Two growing arrays in memory. `data` (may be NULL) is what the DATA file starts with; it is copied. */
 VELTA_MUST_USE enum velta_status host_open_memory(struct memory *memory, const void *data, uint64_t size_bytes,
                                                   struct velta_host *out, struct velta_error *error);
+/* The caller's bytes as the DATA file, read in place, never written; they must outlive the host. */
+VELTA_MUST_USE enum velta_status host_open_view(struct memory *memory, const void *data, uint64_t size_bytes,
+                                                struct velta_host *out, struct velta_error *error);
 
 /* Clocks, environment and threads of the system (store/host_posix.c; wasm has its own). */
 int64_t host_now_ms(void *context);

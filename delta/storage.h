@@ -46,10 +46,10 @@ struct storage;
 
 /* A segment: an independently readable, checksummed byte image of a part of the state. */
 struct segment_key {
-    uint32_t kind;   /* enum segment_kind of delta/snapshot.h */
+    uint32_t kind; /* enum segment_kind of delta/snapshot.h */
     uint32_t table;
     uint32_t column;
-    uint32_t part;   /* slab number and the like */
+    uint32_t part; /* slab number and the like */
 };
 struct segment {
     struct segment_key key;
@@ -136,13 +136,13 @@ const void *storage_replayed_body(const struct storage *storage, size_t *size_by
 
 struct storage_stats {
     uint64_t generation;
-    uint64_t data_bytes;      /* size of DATA */
-    uint64_t live_bytes;      /* in segments */
-    uint64_t free_bytes;      /* in extents that can be reused */
-    uint64_t log_bytes;       /* since the last checkpoint */
-    uint64_t synced_bytes;    /* of the log, known to be durable */
-    uint64_t frame_count;     /* with a body, committed or not, since the last checkpoint */
-    uint64_t cut_bytes;       /* of a torn tail, found at open */
+    uint64_t data_bytes;   /* size of DATA */
+    uint64_t live_bytes;   /* in segments */
+    uint64_t free_bytes;   /* in extents that can be reused */
+    uint64_t log_bytes;    /* since the last checkpoint */
+    uint64_t synced_bytes; /* of the log, known to be durable */
+    uint64_t frame_count;  /* with a body, committed or not, since the last checkpoint */
+    uint64_t cut_bytes;    /* of a torn tail, found at open */
     bool poisoned;
 };
 void storage_get_stats(const struct storage *storage, struct storage_stats *stats);

@@ -26,9 +26,10 @@ VELTA_MUST_USE enum velta_status filter_compile(struct table *table, const char 
 void filter_destroy(struct filter *filter);
 
 /*
- * out: bitmap_words(row_count) words. Sets the bits of rows that match and whose bit in `visible` is set (NULL: the
- * table's live bitmap). Returns the count through *count. Can fail only for memory (string predicates of new
- * dictionary entries, scratch).
+ * out: bitmap_words(row_count) words, not overlapping `visible`. Sets the bits of rows that match and whose bit in
+ * `visible` is set (NULL: the table's live bitmap); all other bits are 0. Returns the count through *count. Can fail
+ * only for memory (string predicates of new dictionary entries). What was worked out for dictionary entries is kept, so
+ * a filter must not run between a table_reserve_* and the apply or abandon that ends it.
  */
 VELTA_MUST_USE enum velta_status filter_evaluate(struct filter *filter, const uint64_t *visible, uint64_t *out,
                                                  uint64_t *count, struct velta_error *error);

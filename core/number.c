@@ -30,14 +30,12 @@ static void big_multiply_add(struct big *big, uint32_t factor, uint32_t addend) 
         big->limbs[i] = (uint32_t)carry;
         carry >>= 32;
     }
-    if (carry != 0)
-        big->limbs[big->count++] = (uint32_t)carry;
+    if (carry != 0) big->limbs[big->count++] = (uint32_t)carry;
 }
 
 static void big_shift_left(struct big *big, unsigned bits) {
     unsigned whole = bits / 32, part = bits % 32;
-    if (big->count == 0 || bits == 0)
-        return;
+    if (big->count == 0 || bits == 0) return;
     memmove(big->limbs + whole, big->limbs, big->count * sizeof big->limbs[0]);
     memset(big->limbs, 0, whole * sizeof big->limbs[0]);
     big->count += whole;
@@ -48,17 +46,14 @@ static void big_shift_left(struct big *big, unsigned bits) {
             big->limbs[i] = limb << part | carry;
             carry = limb >> (32 - part);
         }
-        if (carry != 0)
-            big->limbs[big->count++] = carry;
+        if (carry != 0) big->limbs[big->count++] = carry;
     }
 }
 
 static int big_compare(const struct big *a, const struct big *b) {
-    if (a->count != b->count)
-        return a->count < b->count ? -1 : 1;
+    if (a->count != b->count) return a->count < b->count ? -1 : 1;
     for (unsigned i = a->count; i-- > 0;)
-        if (a->limbs[i] != b->limbs[i])
-            return a->limbs[i] < b->limbs[i] ? -1 : 1;
+        if (a->limbs[i] != b->limbs[i]) return a->limbs[i] < b->limbs[i] ? -1 : 1;
     return 0;
 }
 
@@ -83,19 +78,16 @@ static double assemble(uint64_t mantissa, int exponent, bool sticky) {
     int top = exponent + 63; /* weight of the leading bit */
     int drop = top < -1022 ? 11 + (-1022 - top) : 11;
     uint64_t kept, half_bit, rest;
-    if (drop > 64)
-        return 0.0;
+    if (drop > 64) return 0.0;
     kept = drop == 64 ? 0 : mantissa >> drop;
     half_bit = mantissa >> (drop - 1) & 1;
     rest = mantissa & ((UINT64_C(1) << (drop - 1)) - 1);
-    if (half_bit && (rest != 0 || sticky || (kept & 1)))
-        kept++;
+    if (half_bit && (rest != 0 || sticky || (kept & 1))) kept++;
     if (kept == UINT64_C(1) << 53) {
         kept >>= 1;
         top++;
     }
-    if (top > 1023)
-        return (double)__builtin_inff();
+    if (top > 1023) return (double)__builtin_inff();
     /* subnormal numbers have the biased exponent 0; a carry into bit 52 makes it 1 by itself */
     uint64_t bits = top < -1022 ? kept : (uint64_t)(top + 1023) << 52 | (kept & ((UINT64_C(1) << 52) - 1));
     double result;
@@ -140,10 +132,8 @@ static double convert(const char *digits, unsigned count, long exponent) {
     static const double powers[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     long magnitude = exponent + (long)count; /* the value is below 10^magnitude */
-    if (count == 0 || magnitude < -330)
-        return 0.0;
-    if (magnitude > 310)
-        return (double)__builtin_inff();
+    if (count == 0 || magnitude < -330) return 0.0;
+    if (magnitude > 310) return (double)__builtin_inff();
     if (count <= 19 && exponent >= -22 && exponent <= 22) {
         uint64_t value = 0;
         for (unsigned i = 0; i < count; i++)
@@ -154,7 +144,9 @@ static double convert(const char *digits, unsigned count, long exponent) {
     return convert_big(digits, count, exponent);
 }
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 /* What has been read of a number: its significant digits and where the point stands. */
 struct reading {
@@ -185,8 +177,7 @@ static bool read_integer(const char *text, size_t from, size_t to, bool negative
     uint64_t value = 0, limit = (uint64_t)INT64_MAX + negative;
     for (size_t i = from; i < to; i++) {
         uint64_t digit = (uint64_t)(text[i] - '0');
-        if (value > (limit - digit) / 10)
-            return false;
+        if (value > (limit - digit) / 10) return false;
         value = value * 10 + digit;
     }
     *out = (int64_t)(negative ? UINT64_C(0) - value : value);
@@ -200,18 +191,15 @@ struct number number_read(const char *text, size_t size_bytes) {
     size_t start = negative || (size_bytes > 0 && text[0] == '+') ? 1 : 0;
     size_t end = read_digits(&reading, text, start, size_bytes, false);
     if (reading.any && (end == size_bytes || (text[end] != '.' && (text[end] | 0x20) != 'e')))
-        if (read_integer(text, start, end, negative, &number.integer))
-            number.kind = NUMBER_INTEGER;
+        if (read_integer(text, start, end, negative, &number.integer)) number.kind = NUMBER_INTEGER;
     if (end < size_bytes && text[end] == '.') {
         end = read_digits(&reading, text, end + 1, size_bytes, true);
     }
-    if (!reading.any)
-        return number;
+    if (!reading.any) return number;
     if (end < size_bytes && (text[end] | 0x20) == 'e') {
         size_t at = end + 1;
         bool below = at < size_bytes && text[at] == '-';
-        if (at < size_bytes && (text[at] == '-' || text[at] == '+'))
-            at++;
+        if (at < size_bytes && (text[at] == '-' || text[at] == '+')) at++;
         if (at < size_bytes && is_digit(text[at])) {
             long exponent = 0;
             for (; at < size_bytes && is_digit(text[at]); at++)

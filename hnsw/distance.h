@@ -21,12 +21,14 @@ static inline float hnsw_distance_of_dot(const struct hnsw_probe *probe, const s
 
 /* Encodes a vector into a block: codes and params. Nothing else of the block changes. */
 void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block);
-/* params from codes, lo and step as decoded values have them; `norm` of cosine is given. */
+/* What follows from codes, lo, step (and cosine's norm): step_sum and, for l2 and dot, norm. */
 void hnsw_complete_params(const struct hnsw *index, uint8_t *block);
 void hnsw_decode_block(const struct hnsw *index, const uint8_t *block, float *out);
 /* The probe of a query vector, and of a node's own code. */
 void hnsw_probe_vector(const struct hnsw *index, const float *query, struct hnsw_probe *probe);
 void hnsw_probe_node(const struct hnsw *index, uint32_t node, struct hnsw_probe *probe);
+/* The weights of a block alone; the caller sets probe->codes, to the block itself or a copy of its codes. */
+void hnsw_probe_block(const struct hnsw *index, const uint8_t *block, struct hnsw_probe *probe);
 /* distances_out[i] = distance of the probe to the node ids[i]; rows and dots are room for `count`. */
 void hnsw_distances_codes(const struct hnsw *index, const struct hnsw_probe *probe, const uint32_t *ids, size_t count,
                           const uint8_t **rows, int32_t *dots, float *distances_out);

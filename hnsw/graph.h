@@ -22,14 +22,14 @@
 #include <string.h>
 
 /*
- * Everything here follows from the codes, lo and step; sums and norms are those of the decoded values. Under cosine lo
- * and step are divided by the norm, so that a distance is 1 - a . b without a further factor.
+ * Under cosine lo and step are divided by the norm, so that a distance is 1 - a . b without a further factor, and lo and
+ * step times the norm are those of the decoded vector.
  */
 struct hnsw_params {
     float lo;
     float step;
     float step_sum; /* step * sum of codes */
-    float norm;     /* cosine: |v| (to decode; 0 for a zero vector); l2: |v|^2; dot: 0 */
+    float norm;     /* cosine: |v|, of the vector itself where it is kept, 0 for a zero vector; l2: |v|^2; dot: 0 */
 };
 
 struct hnsw_upper { /* links above level 0 of one node; most nodes have none */
@@ -44,6 +44,9 @@ enum hnsw_node_flags {
     HNSW_NODE_REMOVED = 4, /* linked, without a row: waypoint until repaired */
     HNSW_NODE_REPAIR = 8,  /* linked, moved a little: its links are due for a cheap repair */
     HNSW_NODE_UPPER = 16,  /* linked above level 0 too: has an entry in `uppers` */
+    /* only while hnsw_link works */
+    HNSW_NODE_LEAVING = 32,
+    HNSW_NODE_CHANGED = 64,
 };
 
 struct hnsw_scratch; /* hnsw/scratch.h: one per concurrent search */
@@ -67,9 +70,10 @@ struct hnsw {
     size_t slab_count;
     size_t slab_capacity;
 
-    uint32_t node_count; /* blocks in use, free ones included */
-    uint32_t node_capacity;
-    uint32_t *row_of_node; /* VELTA_NO_ROW: free */
+    uint32_t node_count;     /* blocks in use, free ones included */
+    uint32_t block_capacity; /* blocks there is memory for; the first slab grows by doubling */
+    uint32_t node_capacity;  /* of the arrays per node; a multiple of 64 */
+    uint32_t *row_of_node;   /* VELTA_NO_ROW: free or removed */
     uint8_t *flags;        /* per node: enum hnsw_node_flags */
     uint16_t *drift;       /* per node: relative way moved since it was linked, in units of 1 / HNSW_DRIFT_ONE */
     uint32_t *node_of_row; /* HNSW_NO_NODE: none */
@@ -82,12 +86,13 @@ struct hnsw {
     uint8_t top_level;
     uint32_t linked_count;
 
-    uint32_t *tail; /* nodes, in order of arrival */
-    size_t tail_count;
-    size_t tail_capacity;
+    uint64_t *tail_bits; /* bit per node: has HNSW_NODE_TAIL; node_capacity bits, whole words, zeros beyond */
+    uint32_t tail_count;
     uint32_t removed_count; /* nodes with HNSW_NODE_REMOVED */
     uint32_t repair_count;  /* nodes with HNSW_NODE_REPAIR */
     uint32_t free_count;    /* blocks below node_count in no use */
+    uint32_t first_free;    /* no free node is below it */
+    uint32_t ordered_count; /* nodes below were put into local order once; see hnsw/order.c */
     bool graph_meta_dirty;
     bool row_map_dirty;
 

@@ -1,0 +1,136 @@
+/*
+ * 7-bit codes: encoding, decoding, and what distances between codes need.
+ *
+ * Value i is lo + step * code[i], lo the smallest value and step a 127th of the range, per vector. Nothing is trained,
+ * so nothing drifts as data comes. Arithmetic that decides anything persisted is done in doubles or in the kernels'
+ * defined order, so codes and params are the same on every machine.
+ *
+ * Limits: a range that float cannot hold, or a step whose inverse it cannot hold, gives coarse codes, never an error.
+ */
+#include <float.h>
+#include <math.h>
+
+#include "hnsw/distance.h"
+
+static float to_float(double value) {
+    if (value > (double)FLT_MAX) return FLT_MAX;
+    if (value < -(double)FLT_MAX) return -FLT_MAX;
+    return (float)value;
+}
+
+/* |decoded|^2 of raw (not normalised) lo and step. */
+static double decoded_square(const struct hnsw *index, const uint8_t *codes, double lo, double step) {
+    double sum = (double)index->simd->sum_codes(codes, index->code_bytes);
+    double squares = (double)index->simd->dot_codes((const int8_t *)codes, codes, index->code_bytes);
+    double n = (double)index->options.dimensions;
+    double square = n * lo * lo + 2.0 * lo * step * sum + step * step * squares;
+    return square > 0.0 ? square : 0.0;
+}
+
+void hnsw_complete_params(const struct hnsw *index, uint8_t *block) {
+    struct hnsw_params *params = hnsw_params_of(index, block);
+    params->step_sum = params->step * (float)index->simd->sum_codes(block, index->code_bytes);
+    if (index->options.metric == VELTA_L2) {
+        params->norm = to_float(decoded_square(index, block, (double)params->lo, (double)params->step));
+    } else if (index->options.metric == VELTA_DOT) {
+        params->norm = 0.0F;
+    }
+}
+
+void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block) {
+    const struct simd_kernels *simd = index->simd;
+    size_t n = index->options.dimensions;
+    struct hnsw_params *params = hnsw_params_of(index, block);
+    float lo, hi;
+    simd->min_max_f32(vector, n, &lo, &hi);
+    float step = (float)(((double)hi - (double)lo) / 127.0);
+    float inverse = step > 0.0F ? 1.0F / step : 0.0F;
+    if (!(inverse <= FLT_MAX)) step = inverse = 0.0F;
+    simd->encode_codes(vector, n, lo, inverse, block);
+    params->lo = lo;
+    params->step = step;
+    if (index->options.metric == VELTA_COSINE) {
+        double square = index->codes_only ? decoded_square(index, block, (double)lo, (double)step)
+                                          : (double)simd->dot_f32(vector, vector, n);
+        float norm = to_float(sqrt(square));
+        double inverse_norm = norm > 0.0F ? 1.0 / (double)norm : 0.0;
+        params->norm = norm;
+        params->lo = to_float((double)lo * inverse_norm);
+        params->step = to_float((double)step * inverse_norm);
+    }
+    hnsw_complete_params(index, block);
+}
+
+void hnsw_decode_block(const struct hnsw *index, const uint8_t *block, float *out) {
+    const struct hnsw_params *params = (const void *)(block + index->params_offset);
+    float scale = index->options.metric == VELTA_COSINE ? params->norm : 1.0F;
+    float lo = params->lo * scale;
+    float step = params->step * scale;
+    for (uint32_t i = 0; i < index->options.dimensions; i++)
+        out[i] = lo + step * (float)block[i];
+}
+
+/* The query's side of the expression: lo, step, its sum of values and the l2 norm. */
+static void probe_weights(const struct hnsw *index, struct hnsw_probe *probe, float lo, float step, float sum,
+                          float square) {
+    float factor = index->options.metric == VELTA_L2 ? -2.0F : -1.0F;
+    probe->base = index->options.metric == VELTA_COSINE ? 1.0F : index->options.metric == VELTA_L2 ? square : 0.0F;
+    probe->norm_weight = index->options.metric == VELTA_L2 ? 1.0F : 0.0F;
+    probe->lo_weight = factor * sum;
+    probe->sum_weight = factor * lo;
+    probe->dot_weight = factor * step;
+}
+
+void hnsw_probe_block(const struct hnsw *index, const uint8_t *block, struct hnsw_probe *probe) {
+    const struct hnsw_params *params = (const void *)(block + index->params_offset);
+    float sum = (float)index->options.dimensions * params->lo + params->step_sum;
+    probe_weights(index, probe, params->lo, params->step, sum, params->norm);
+}
+
+void hnsw_probe_node(const struct hnsw *index, uint32_t node, struct hnsw_probe *probe) {
+    const uint8_t *block = hnsw_block(index, node);
+    memcpy(probe->codes, block, index->code_bytes);
+    hnsw_probe_block(index, block, probe);
+}
+
+void hnsw_probe_vector(const struct hnsw *index, const float *query, struct hnsw_probe *probe) {
+    size_t n = index->options.dimensions;
+    float lo, hi;
+    index->simd->min_max_f32(query, n, &lo, &hi);
+    float largest = hi > -lo ? hi : -lo;
+    float step = largest / 127.0F;
+    float inverse = step > 0.0F ? 1.0F / step : 0.0F;
+    if (!(inverse <= FLT_MAX)) step = inverse = 0.0F;
+    /* Adding and taking away 1.5 * 2^23 rounds to an integer, half to even, without a call. */
+    const float rounder = 12582912.0F;
+    double sums[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (size_t lane = 0; lane < 8; lane++) {
+            float scaled = (query[i + lane] * inverse + rounder) - rounder;
+            probe->codes[i + lane] = (int8_t)scaled;
+            sums[lane] += (double)query[i + lane];
+        }
+    }
+    for (; i < n; i++) {
+        float scaled = (query[i] * inverse + rounder) - rounder;
+        probe->codes[i] = (int8_t)scaled;
+        sums[i & 7] += (double)query[i];
+    }
+    double sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+    double scale = 1.0;
+    float square = index->simd->dot_f32(query, query, n);
+    if (index->options.metric == VELTA_COSINE) scale = square > 0.0F ? 1.0 / sqrt((double)square) : 0.0;
+    probe_weights(index, probe, 0.0F, to_float((double)step * scale), to_float(sum * scale), square);
+}
+
+void hnsw_distances_codes(const struct hnsw *index, const struct hnsw_probe *probe, const uint32_t *ids, size_t count,
+                          const uint8_t **rows, int32_t *dots, float *distances_out) {
+    for (size_t i = 0; i < count; i++)
+        rows[i] = hnsw_block(index, ids[i]);
+    index->simd->dot_codes_rows(probe->codes, rows, count, index->code_bytes, dots);
+    for (size_t i = 0; i < count; i++) {
+        const struct hnsw_params *params = (const void *)(rows[i] + index->params_offset);
+        distances_out[i] = hnsw_distance_of_dot(probe, params, dots[i]);
+    }
+}

@@ -1,0 +1,386 @@
+/*
+ * The index as a structure: making it, its memory, its maps, and rows coming, changing and going.
+ *
+ * A node is born in the tail with its codes and gets links in hnsw/link.c. Writes here cost an encoding each and cannot
+ * fail after hnsw_reserve; everything that walks the graph is left to hnsw_link.
+ *
+ * Drift: each update adds the way the vector moved, relative to its length, to the node's drift. Below
+ * DRIFT_REPAIR the links are good enough as they are; from there on they are due for a cheap repair; from DRIFT_FAR on
+ * the row sits in the tail, found exactly, until it is inserted anew. The way is measured between codes, less what
+ * rounding to codes alone makes of it.
+ *
+ * Node ids are reused lowest first, so that they depend on the order of operations only.
+ */
+#include <math.h>
+
+#include "core/error.h"
+#include "hnsw/link.h"
+
+enum {
+    SLAB_TARGET_BYTES = SLAB_MAX_BYTES,
+    FIRST_BLOCKS = 16,
+    DRIFT_REPAIR = HNSW_DRIFT_ONE / 8,
+    DRIFT_FAR = HNSW_DRIFT_ONE / 4,
+};
+
+static size_t slab_bytes(const struct hnsw *index, uint32_t blocks) {
+    size_t bytes = (size_t)blocks * index->block_bytes;
+    return (bytes + SLAB_MIN_BYTES - 1) / SLAB_MIN_BYTES * SLAB_MIN_BYTES;
+}
+
+/* Blocks in slab `slab` when there is memory for `block_capacity`. */
+static uint32_t slab_blocks(const struct hnsw *index, size_t slab) {
+    uint32_t full = UINT32_C(1) << index->slab_shift;
+    uint64_t before = (uint64_t)slab << index->slab_shift;
+    uint64_t left = index->block_capacity - before;
+    return left < full ? (uint32_t)left : full;
+}
+
+static void set_layout(struct hnsw *index) {
+    uint32_t m = index->options.m;
+    index->code_bytes = (index->options.dimensions + 31) / 32 * 32;
+    index->params_offset = index->code_bytes;
+    index->links_offset = index->params_offset + (uint32_t)sizeof(struct hnsw_params);
+    index->block_bytes = (index->links_offset + 2 + 6 * m + 1 + 63) / 64 * 64;
+    while ((UINT64_C(2) << index->slab_shift) * index->block_bytes <= SLAB_TARGET_BYTES)
+        index->slab_shift++;
+}
+
+enum velta_status hnsw_create(struct memory *memory, const struct simd_kernels *simd, const struct column *vectors,
+                              const struct hnsw_options *options, struct hnsw **out, struct velta_error *error) {
+    if (options->dimensions < 1 || options->dimensions > VELTA_MAX_DIMENSIONS) {
+        return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "an index over %u dimensions; 1 to %d are possible",
+                          options->dimensions, VELTA_MAX_DIMENSIONS);
+    }
+    if (options->m < 4 || options->m > 64 || options->ef_construction < 1 || options->ef_construction > 4096) {
+        return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET,
+                          "m %u (4 to 64 are possible), ef_construction %u (1 to 4096 are possible)", options->m,
+                          options->ef_construction);
+    }
+    struct hnsw *index = memory_allocate_zero(memory, sizeof *index);
+    if (!index) return memory_fail(memory, error);
+    index->memory = memory;
+    index->simd = simd;
+    index->vectors = vectors;
+    index->options = *options;
+    index->codes_only = vectors->spec.element == VELTA_CODES;
+    index->entry = HNSW_NO_NODE;
+    set_layout(index);
+    enum velta_status status = hnsw_scratch_create(index, &index->scratch, error);
+    if (status) {
+        hnsw_destroy(index);
+        return status;
+    }
+    *out = index;
+    return VELTA_OK;
+}
+
+void hnsw_destroy(struct hnsw *index) {
+    if (!index) return;
+    struct memory *memory = index->memory;
+    hnsw_scratch_destroy(index, index->scratch);
+    for (size_t i = 0; i < index->slab_count; i++)
+        slab_release(memory, index->slabs[i], slab_bytes(index, slab_blocks(index, i)));
+    memory_release(memory, index->slabs, index->slab_capacity * sizeof *index->slabs);
+    memory_release(memory, index->slab_dirty, index->slab_capacity * sizeof *index->slab_dirty);
+    size_t nodes = index->node_capacity;
+    memory_release(memory, index->row_of_node, nodes * sizeof *index->row_of_node);
+    memory_release(memory, index->flags, nodes * sizeof *index->flags);
+    memory_release(memory, index->drift, nodes * sizeof *index->drift);
+    memory_release(memory, index->tail_bits, nodes / 64 * sizeof *index->tail_bits);
+    memory_release(memory, index->node_of_row, (size_t)index->row_capacity * sizeof *index->node_of_row);
+    hnsw_release_uppers(index);
+    memory_release(memory, index, sizeof *index);
+}
+
+void hnsw_set_column(struct hnsw *index, const struct column *vectors) { index->vectors = vectors; }
+
+/* ---- memory */
+
+static enum velta_status reserve_rows(struct hnsw *index, uint32_t row_count, struct velta_error *error) {
+    if (row_count <= index->row_capacity) return VELTA_OK;
+    uint64_t capacity = (uint64_t)index->row_capacity + index->row_capacity / 8 + 64;
+    if (capacity < row_count) capacity = row_count;
+    if (capacity > SIZE_MAX / sizeof *index->node_of_row) capacity = row_count;
+    uint32_t *grown = memory_resize(index->memory, index->node_of_row,
+                                    (size_t)index->row_capacity * sizeof *grown, (size_t)capacity * sizeof *grown);
+    if (!grown) return memory_fail(index->memory, error);
+    memset(grown + index->row_capacity, 0xFF, (size_t)(capacity - index->row_capacity) * sizeof *grown);
+    index->node_of_row = grown;
+    index->row_capacity = (uint32_t)capacity;
+    return VELTA_OK;
+}
+
+/* The arrays per node, moved together: all new ones are there before an old one goes. */
+static enum velta_status reserve_arrays(struct hnsw *index, uint32_t nodes, struct velta_error *error) {
+    if (nodes <= index->node_capacity) return VELTA_OK;
+    struct memory *memory = index->memory;
+    size_t old = index->node_capacity;
+    size_t capacity = old + old / 16;
+    if (capacity < nodes) capacity = nodes;
+    capacity = (capacity + 63) / 64 * 64;
+    uint32_t *rows = memory_allocate_zero(memory, capacity * sizeof *rows);
+    uint8_t *flags = memory_allocate_zero(memory, capacity * sizeof *flags);
+    uint16_t *drift = memory_allocate_zero(memory, capacity * sizeof *drift);
+    uint64_t *tail = memory_allocate_zero(memory, capacity / 64 * sizeof *tail);
+    if (!rows || !flags || !drift || !tail) {
+        enum velta_status status = memory_fail(memory, error);
+        memory_release(memory, rows, capacity * sizeof *rows);
+        memory_release(memory, flags, capacity * sizeof *flags);
+        memory_release(memory, drift, capacity * sizeof *drift);
+        memory_release(memory, tail, capacity / 64 * sizeof *tail);
+        return status;
+    }
+    if (old) {
+        memcpy(rows, index->row_of_node, old * sizeof *rows);
+        memcpy(flags, index->flags, old * sizeof *flags);
+        memcpy(drift, index->drift, old * sizeof *drift);
+        memcpy(tail, index->tail_bits, old / 64 * sizeof *tail);
+    }
+    memory_release(memory, index->row_of_node, old * sizeof *rows);
+    memory_release(memory, index->flags, old * sizeof *flags);
+    memory_release(memory, index->drift, old * sizeof *drift);
+    memory_release(memory, index->tail_bits, old / 64 * sizeof *tail);
+    index->row_of_node = rows;
+    index->flags = flags;
+    index->drift = drift;
+    index->tail_bits = tail;
+    index->node_capacity = (uint32_t)capacity;
+    return VELTA_OK;
+}
+
+/* The first slab moves to twice its size until it is full size; later ones come whole. */
+static enum velta_status grow_first_slab(struct hnsw *index, uint32_t nodes, struct velta_error *error) {
+    uint32_t full = UINT32_C(1) << index->slab_shift;
+    uint32_t blocks = index->block_capacity ? index->block_capacity : FIRST_BLOCKS;
+    while (blocks < nodes && blocks < full)
+        blocks *= 2;
+    if (blocks > full) blocks = full;
+    uint8_t *slab = slab_allocate(index->memory, slab_bytes(index, blocks));
+    if (!slab) return memory_fail(index->memory, error);
+    if (index->block_capacity) {
+        memcpy(slab, index->slabs[0], (size_t)index->node_count * index->block_bytes);
+        slab_release(index->memory, index->slabs[0], slab_bytes(index, index->block_capacity));
+    } else {
+        index->slab_count = 1;
+    }
+    index->slabs[0] = slab;
+    index->block_capacity = blocks;
+    return VELTA_OK;
+}
+
+static enum velta_status reserve_slab_lists(struct hnsw *index, size_t slabs, struct velta_error *error) {
+    if (slabs <= index->slab_capacity) return VELTA_OK;
+    struct memory *memory = index->memory;
+    size_t old = index->slab_capacity, capacity = old * 2 > slabs ? old * 2 : slabs;
+    uint8_t **list = memory_allocate_zero(memory, capacity * sizeof *list);
+    uint8_t *dirty = memory_allocate_zero(memory, capacity * sizeof *dirty);
+    if (!list || !dirty) {
+        enum velta_status status = memory_fail(memory, error);
+        memory_release(memory, list, capacity * sizeof *list);
+        memory_release(memory, dirty, capacity * sizeof *dirty);
+        return status;
+    }
+    if (old) {
+        memcpy(list, index->slabs, index->slab_count * sizeof *list);
+        memcpy(dirty, index->slab_dirty, index->slab_count * sizeof *dirty);
+    }
+    memory_release(memory, index->slabs, old * sizeof *list);
+    memory_release(memory, index->slab_dirty, old * sizeof *dirty);
+    index->slabs = list;
+    index->slab_dirty = dirty;
+    index->slab_capacity = capacity;
+    return VELTA_OK;
+}
+
+static enum velta_status reserve_blocks(struct hnsw *index, uint32_t nodes, struct velta_error *error) {
+    if (nodes <= index->block_capacity) return VELTA_OK;
+    uint32_t full = UINT32_C(1) << index->slab_shift;
+    size_t slabs = ((size_t)nodes + full - 1) >> index->slab_shift;
+    enum velta_status status = reserve_slab_lists(index, slabs, error);
+    if (!status && index->block_capacity < full) status = grow_first_slab(index, nodes, error);
+    while (!status && index->block_capacity < nodes) {
+        uint8_t *slab = slab_allocate(index->memory, slab_bytes(index, full));
+        if (!slab) return memory_fail(index->memory, error);
+        index->slab_dirty[index->slab_count] = 0;
+        index->slabs[index->slab_count++] = slab;
+        index->block_capacity += full;
+    }
+    return status;
+}
+
+enum velta_status hnsw_reserve(struct hnsw *index, uint32_t row_count, uint32_t added, struct velta_error *error) {
+    uint32_t fresh = added > index->free_count ? added - index->free_count : 0;
+    uint64_t nodes = (uint64_t)index->node_count + fresh;
+    if (nodes > HNSW_MAX_NODES) {
+        return velta_fail(error, VELTA_LIMIT, VELTA_NO_OFFSET, "an index holds at most %d vectors", HNSW_MAX_NODES);
+    }
+    enum velta_status status = reserve_rows(index, row_count, error);
+    if (!status) status = reserve_arrays(index, (uint32_t)nodes, error);
+    if (!status) status = reserve_blocks(index, (uint32_t)nodes, error);
+    if (!status) status = hnsw_scratch_reserve(index, index->scratch, index->options.ef_construction, 0, error);
+    return status;
+}
+
+/* ---- rows */
+
+static void tail_enter(struct hnsw *index, uint32_t node) {
+    index->flags[node] |= HNSW_NODE_TAIL;
+    index->tail_bits[node / 64] |= UINT64_C(1) << node % 64;
+    index->tail_count++;
+    index->graph_meta_dirty = true;
+}
+
+void hnsw_tail_leave(struct hnsw *index, uint32_t node) {
+    index->flags[node] &= (uint8_t)~HNSW_NODE_TAIL;
+    index->tail_bits[node / 64] &= ~(UINT64_C(1) << node % 64);
+    index->tail_count--;
+    index->graph_meta_dirty = true;
+}
+
+static void repair_enter(struct hnsw *index, uint32_t node) {
+    index->flags[node] |= HNSW_NODE_REPAIR;
+    index->repair_count++;
+    index->graph_meta_dirty = true;
+}
+
+void hnsw_repair_leave(struct hnsw *index, uint32_t node) {
+    if (!(index->flags[node] & HNSW_NODE_REPAIR)) return;
+    index->flags[node] &= (uint8_t)~HNSW_NODE_REPAIR;
+    index->repair_count--;
+    index->graph_meta_dirty = true;
+}
+
+void hnsw_free_node(struct hnsw *index, uint32_t node) {
+    index->flags[node] = 0;
+    index->drift[node] = 0;
+    index->row_of_node[node] = VELTA_NO_ROW;
+    memset(hnsw_block(index, node), 0, index->block_bytes);
+    hnsw_mark(index, node, HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS);
+    index->free_count++;
+    if (node < index->first_free) index->first_free = node;
+    index->row_map_dirty = true;
+    index->graph_meta_dirty = true;
+}
+
+static uint32_t take_node(struct hnsw *index) {
+    if (index->free_count == 0) return index->first_free = index->node_count++;
+    uint32_t node = index->first_free;
+    while (index->flags[node])
+        node++;
+    index->free_count--;
+    index->first_free = node + 1;
+    return node;
+}
+
+void hnsw_add(struct hnsw *index, uint32_t row, const float *vector) {
+    uint32_t node = take_node(index);
+    uint8_t *block = hnsw_block(index, node);
+    memset(block, 0, index->block_bytes);
+    hnsw_encode(index, vector, block);
+    index->row_of_node[node] = row;
+    index->node_of_row[row] = node;
+    index->flags[node] = 0;
+    index->drift[node] = 0;
+    tail_enter(index, node);
+    hnsw_mark(index, node, HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS);
+    index->row_map_dirty = true;
+}
+
+/* The way from the node's old codes (in the scratch probe) to its new ones, relative to the old spread. */
+static uint32_t measure_move(const struct hnsw *index, const uint8_t *old_codes, const struct hnsw_params *old,
+                             const uint8_t *block) {
+    const struct hnsw_params *now = (const void *)(block + index->params_offset);
+    double n = (double)index->options.dimensions;
+    bool cosine = index->options.metric == VELTA_COSINE;
+    double old_lo = (double)old->lo, old_step = (double)old->step, lo = (double)now->lo, step = (double)now->step;
+    double old_sum = (double)index->simd->sum_codes(old_codes, index->code_bytes);
+    double sum = (double)index->simd->sum_codes(block, index->code_bytes);
+    double dot = (double)index->simd->dot_codes((const int8_t *)old_codes, block, index->code_bytes);
+    double old_square = (double)index->simd->dot_codes((const int8_t *)old_codes, old_codes, index->code_bytes);
+    double square = (double)index->simd->dot_codes((const int8_t *)block, block, index->code_bytes);
+    double aa = n * old_lo * old_lo + 2.0 * old_lo * old_step * old_sum + old_step * old_step * old_square;
+    double bb = n * lo * lo + 2.0 * lo * step * sum + step * step * square;
+    double ab = n * old_lo * lo + old_lo * step * sum + lo * old_step * old_sum + old_step * step * dot;
+    double rounding = n * (old_step * old_step + step * step) / 12.0;
+    double moved = aa + bb - 2.0 * ab - rounding;
+    if (!(moved > 0.0)) return 0;
+    /* Under cosine lengths are 1; otherwise the spread around the mean, which a common offset does not change. */
+    double spread = cosine ? aa : old_step * old_step * (old_square - old_sum * old_sum / n);
+    double way = spread > 0.0 ? sqrt(moved / spread) : 1.0;
+    return way < 1.0 ? (uint32_t)(way * HNSW_DRIFT_ONE) : HNSW_DRIFT_ONE;
+}
+
+void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
+    uint32_t node = index->node_of_row[row];
+    uint8_t *block = hnsw_block(index, node);
+    hnsw_mark(index, node, HNSW_DIRTY_CODES);
+    if (!(index->flags[node] & HNSW_NODE_LINKED)) {
+        hnsw_encode(index, vector, block);
+        return;
+    }
+    uint8_t *old_codes = (uint8_t *)index->scratch->probe.codes;
+    struct hnsw_params old = *hnsw_params_of(index, block);
+    memcpy(old_codes, block, index->code_bytes);
+    hnsw_encode(index, vector, block);
+    uint32_t drift = index->drift[node] + measure_move(index, old_codes, &old, block);
+    index->drift[node] = (uint16_t)(drift < UINT16_MAX ? drift : UINT16_MAX);
+    index->row_map_dirty = true;
+    if (drift >= DRIFT_FAR) {
+        hnsw_repair_leave(index, node);
+        if (!(index->flags[node] & HNSW_NODE_TAIL)) tail_enter(index, node);
+    } else if (drift >= DRIFT_REPAIR && !(index->flags[node] & (HNSW_NODE_REPAIR | HNSW_NODE_TAIL))) {
+        repair_enter(index, node);
+    }
+}
+
+void hnsw_remove(struct hnsw *index, uint32_t row) {
+    uint32_t node = index->node_of_row[row];
+    index->node_of_row[row] = HNSW_NO_NODE;
+    index->row_of_node[node] = VELTA_NO_ROW;
+    index->row_map_dirty = true;
+    if (index->flags[node] & HNSW_NODE_TAIL) hnsw_tail_leave(index, node);
+    hnsw_repair_leave(index, node);
+    if (index->flags[node] & HNSW_NODE_LINKED) {
+        index->flags[node] |= HNSW_NODE_REMOVED;
+        index->removed_count++;
+        index->graph_meta_dirty = true;
+    } else {
+        hnsw_free_node(index, node);
+    }
+}
+
+bool hnsw_contains(const struct hnsw *index, uint32_t row) {
+    return row < index->row_capacity && index->node_of_row[row] != HNSW_NO_NODE;
+}
+
+void hnsw_decode(const struct hnsw *index, uint32_t row, float *out) {
+    hnsw_decode_block(index, hnsw_block(index, index->node_of_row[row]), out);
+}
+
+uint64_t hnsw_pending(const struct hnsw *index) {
+    return (uint64_t)index->tail_count + index->removed_count + index->repair_count;
+}
+
+void hnsw_get_stats(const struct hnsw *index, struct hnsw_stats *stats) {
+    *stats = (struct hnsw_stats){0};
+    stats->node_count = index->linked_count;
+    stats->tail_count = index->tail_count;
+    stats->removed_count = index->removed_count;
+    stats->level_count = index->entry == HNSW_NO_NODE ? 0 : index->top_level + 1U;
+    for (uint32_t node = 0; node < index->node_count; node++) {
+        if (index->flags[node] & HNSW_NODE_LINKED)
+            stats->edge_count += hnsw_link_count(index, hnsw_block(index, node));
+    }
+    for (size_t i = 0; i < index->slab_count; i++)
+        stats->memory_bytes += slab_bytes(index, slab_blocks(index, i));
+    uint64_t upper_bytes = index->upper_capacity * sizeof *index->uppers;
+    for (size_t i = 0; i < index->upper_count; i++)
+        upper_bytes += hnsw_upper_bytes(index, index->uppers[i].level);
+    stats->codes_bytes = (uint64_t)index->block_capacity * index->links_offset;
+    stats->links_bytes = stats->memory_bytes - stats->codes_bytes + upper_bytes;
+    stats->memory_bytes += upper_bytes + sizeof *index;
+    stats->memory_bytes += (uint64_t)index->row_capacity * sizeof *index->node_of_row;
+    stats->memory_bytes += (uint64_t)index->node_capacity * (sizeof(uint32_t) + sizeof(uint8_t) + sizeof(uint16_t));
+    stats->memory_bytes += index->node_capacity / 8;
+}

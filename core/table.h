@@ -28,20 +28,23 @@ struct table {
     uint32_t live_count;
     struct bitmap live;
     bool live_dirty;
-    struct column *expiry; /* hidden timestamp column or NULL */
+    struct column *expiry;  /* hidden timestamp column or NULL; NULL values: never */
+    uint32_t reserved_rows; /* by appends whose write has not come */
+    bool expiry_reserved;   /* `expiry` was made by a reservation whose write has not come */
 };
 
 VELTA_MUST_USE enum velta_status table_create(struct memory *memory, const struct simd_kernels *simd, const char *name,
                                               const struct velta_column *columns, size_t column_count,
                                               struct table **out, struct velta_error *error);
 void table_destroy(struct table *table);
-/* VELTA_NO_COLUMN when there is none; names compare bytewise. */
+/* TABLE_NO_COLUMN when there is none; names compare bytewise. */
 #define TABLE_NO_COLUMN SIZE_MAX
 size_t table_find_column(const struct table *table, const char *name, size_t name_bytes);
+/* INVALID: a primary key; a required column while there are rows. Rows that are there already are NULL. */
 VELTA_MUST_USE enum velta_status table_add_column(struct table *table, const struct velta_column *spec,
                                                   struct velta_error *error);
 
-/* Row of a key, or VELTA_NO_ROW. Dead rows are not found. */
+/* Row of a key, or VELTA_NO_ROW; also when keys are of the other type. Dead rows are not found. */
 uint32_t table_find_int(const struct table *table, int64_t key);
 uint32_t table_find_text(const struct table *table, const void *key, size_t size_bytes);
 
@@ -71,9 +74,14 @@ VELTA_MUST_USE enum velta_status table_reserve_set(struct table *table, size_t c
                                                    size_t count, struct velta_error *error);
 void table_apply_set(struct table *table, size_t column, const struct column_values *values, const uint32_t *rows,
                      size_t count);
+/*
+ * Drops every reservation whose write has not come, with the dictionary entries that they added, so that the table's
+ * images are as they were.
+ */
+void table_abandon_reserve(struct table *table);
 /* Tombstones; rows must be live and distinct (asserted). Their keys are free again. */
 void table_apply_delete(struct table *table, const uint32_t *rows, size_t count);
-/* times_ms: absolute; INT64_MAX means never. */
+/* times_ms: absolute; INT64_MAX means never. The reservation covers every row there is, reserved ones included. */
 VELTA_MUST_USE enum velta_status table_reserve_expiry(struct table *table, struct velta_error *error);
 void table_apply_expiry(struct table *table, const uint32_t *rows, const int64_t *times_ms, size_t count);
 /* out (bitmap_words(row_count) words) = live and not expired at now_ms; returns the count. */
@@ -88,11 +96,28 @@ size_t table_expired(const struct table *table, int64_t now_ms, uint32_t *rows);
  * needs them.
  */
 VELTA_MUST_USE enum velta_status table_vacuum_keeping(const struct table *table, const uint64_t *keep,
-                                                      struct table **out, uint32_t *row_map,
-                                                      struct velta_error *error);
+                                                      struct table **out, uint32_t *row_map, struct velta_error *error);
 /* The same with keep NULL. */
 VELTA_MUST_USE enum velta_status table_vacuum(const struct table *table, struct table **out, uint32_t *row_map,
                                               struct velta_error *error);
-uint64_t table_memory_bytes(const struct table *table);
+uint64_t table_memory_bytes(const struct table *table); /* columns, keys, bitmaps; what is shared excluded */
+
+/*
+ * Loading a table from images, into one that table_create has just made:
+ *   table_begin_load(table, rows)        row_count = rows, every row live, no column data yet
+ *   table_load_live(table, ...)          the live bitmap: bitmap_words(rows) little-endian u64, bits from `rows` on 0
+ *   table_make_expiry(table)             where there was a hidden expiry column: table->expiry, to be filled likewise
+ *   for each column                      column_dictionary_image_read, column_slab_image_read (core/column_image.h);
+ *                                        set column->added_at_row
+ *   table_finish_load(table)             all slabs are there; builds the key index
+ * Damage is CORRUPT; after any failure the table is fit only for table_destroy.
+ */
+VELTA_MUST_USE enum velta_status table_begin_load(struct table *table, uint32_t row_count, struct velta_error *error);
+VELTA_MUST_USE enum velta_status table_load_live(struct table *table, const void *bytes, uint64_t size_bytes,
+                                                 struct velta_error *error);
+VELTA_MUST_USE enum velta_status table_make_expiry(struct table *table, struct velta_error *error);
+VELTA_MUST_USE enum velta_status table_finish_load(struct table *table, struct velta_error *error);
+/* Everything is in a checkpoint: nothing is dirty. */
+void table_clean(struct table *table);
 
 #endif

@@ -6,6 +6,7 @@
 #            again with the wasm kernels in (through SIMDe) under native/simde/.
 #   asan     -O1 with AddressSanitizer and UBSan, VELTA_TESTING and the wasm kernels
 #   cov      -O0 with gcov counters, otherwise as asan
+#   clang    -O3 by the second compiler, whose warnings are errors too; the same bytes must come out
 #   fuzz     clang's libFuzzer with both sanitizers
 # Useful variables: CC, BUILD, ROOMS="simd core" (link tests against these rooms only), SETUP=no (install nothing),
 # JOBS (programs that `make test` runs at once), TESTS (only tests whose path contains this), FUZZ_SECONDS.
@@ -62,6 +63,7 @@ CFLAGS_BASE := -std=c11 -g -ffp-contract=off $(WARN)
 SIMDE := -DVELTA_SIMDE -DSIMDE_ENABLE_NATIVE_ALIASES
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_native := -O3
+CFLAGS_clang := -O3
 CFLAGS_asan := -O1 $(SANITIZE) -DVELTA_TESTING $(SIMDE)
 CFLAGS_cov := -O0 --coverage -DVELTA_TESTING $(SIMDE)
 CFLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DVELTA_TESTING $(SIMDE)
@@ -69,6 +71,8 @@ LDFLAGS_asan := $(SANITIZE)
 LDFLAGS_cov := --coverage
 LDFLAGS_fuzz := $(SANITIZE) -fsanitize=fuzzer
 LDLIBS := -lm -pthread
+# The command reads JSON and CSV with these; the library needs neither.
+CLI_LDLIBS := -ljansson -lcsv
 # Kernels may use what their set names, and nothing else may.
 isa_flags = $(if $(findstring simd/avx512,$1),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx512vnni \
 	-mavx2 -mf16c -mpopcnt -mbmi -mbmi2,$(if $(findstring simd/avx2,$1),-mavx2 -mf16c -mpopcnt -mbmi -mbmi2,$(if \
@@ -85,7 +89,7 @@ endef
 
 # ---- set-up: packages (once, remembered by a stamp), the LZ4 source
 
-native_packages := gcc libc6-dev libxxhash-dev
+native_packages := gcc libc6-dev libxxhash-dev libcsv-dev libjansson-dev
 test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
 	python3 python3-numpy pkg-config
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
@@ -107,6 +111,8 @@ $(BUILD)/asan/deps/lz4.o: $(LZ4)/lz4.c
 	$(call compile,$(CFLAGS_asan) $(lz4_flags),$(CC))
 $(BUILD)/cov/deps/lz4.o: $(LZ4)/lz4.c
 	$(call compile,-O1 $(lz4_flags),$(CC))
+$(BUILD)/clang/deps/lz4.o: $(LZ4)/lz4.c
+	$(call compile,$(CFLAGS_clang) $(lz4_flags),$(CLANG))
 $(BUILD)/fuzz/deps/lz4.o: $(LZ4)/lz4.c
 	$(call compile,$(CFLAGS_fuzz) $(lz4_flags),$(CLANG))
 
@@ -120,6 +126,8 @@ $(BUILD)/asan/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_asan),$(CC))
 $(BUILD)/cov/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_cov),$(CC))
+$(BUILD)/clang/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
+	$(call compile,$(CFLAGS_clang),$(CLANG))
 $(BUILD)/fuzz/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_fuzz),$(CLANG))
 
@@ -141,13 +149,16 @@ $(BUILD)/libvelta.a: $(shipped_o)
 
 $(BUILD)/velta: $(cli_c:%.c=$(BUILD)/native/%.o) $(BUILD)/libvelta.a
 	@echo "  LINK    $@"
-	@$(CC) -o $@ $^ $(LDLIBS)
+	@$(CC) -o $@ $^ $(CLI_LDLIBS) $(LDLIBS)
+$(BUILD)/clang/velta: $(cli_c:%.c=$(BUILD)/clang/%.o) $(shipped_c:%.c=$(BUILD)/clang/%.o) $(BUILD)/clang/deps/lz4.o
+	@echo "  LINK    $@"
+	@$(CLANG) -o $@ $^ $(CLI_LDLIBS) $(LDLIBS)
 $(BUILD)/asan/velta: $(cli_c:%.c=$(BUILD)/asan/%.o) $(call engine_o,asan)
 	@echo "  LINK    $@"
-	@$(CC) $(LDFLAGS_asan) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS_asan) -o $@ $^ $(CLI_LDLIBS) $(LDLIBS)
 $(BUILD)/cov/velta: $(cli_c:%.c=$(BUILD)/cov/%.o) $(call engine_o,cov)
 	@echo "  LINK    $@"
-	@$(CC) $(LDFLAGS_cov) -o $@ $^ $(LDLIBS)
+	@$(CC) $(LDFLAGS_cov) -o $@ $^ $(CLI_LDLIBS) $(LDLIBS)
 
 command := $(if $(cli_c),velta)
 
@@ -176,13 +187,14 @@ $(BUILD)/fuzz/tests/%: $(BUILD)/fuzz/tests/%.o $(call engine_o,fuzz) $(call supp
 
 test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $(fuzzers:%=$(BUILD)/fuzz/%)
 run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \
-	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG)
+	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
+	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG)
 
 .PHONY: test soak
-test: native $(command:%=$(BUILD)/asan/%) $(test_binaries) | $(BUILD)/setup/test
+test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) | $(BUILD)/setup/test
 	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) \
 		$(test_binaries) $(scripts)
-soak: native $(command:%=$(BUILD)/asan/%) $(test_binaries) | $(BUILD)/setup/test
+soak: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) | $(BUILD)/setup/test
 	@VELTA_SOAK=1 $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds 3600 --timeout 36000 \
 		$(test_binaries) $(scripts)
 

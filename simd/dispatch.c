@@ -6,22 +6,53 @@
 #include "simd/simd.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
-static bool simd_can_run(const struct simd_kernels *kernels) {
-    (void)kernels;
+static bool simd_always(void) {
     return true;
 }
 
-/* Worst first, so that the last one that runs is the best. */
-static const struct simd_kernels *const simd_sets[] = {
-    &simd_scalar,
+#if defined(__x86_64__)
+static bool simd_has_avx2(void) {
+    unsigned eax, ebx, ecx, edx;
+    bool has_f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+    return has_f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") &&
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+
+static bool simd_has_avx512(void) {
+    return simd_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+struct simd_set {
+    const struct simd_kernels *kernels;
+    bool (*can_run)(void);
+};
+
+/* Worst first, so that the last one that runs is the best. The wasm kernels run natively for tests only. */
+static const struct simd_set simd_sets[] = {
+#if defined(VELTA_SIMDE) && !defined(__wasm_simd128__)
+    {&simd_wasm128, simd_always},
+#endif
+    {&simd_scalar, simd_always},
+#if defined(__x86_64__)
+    {&simd_avx2, simd_has_avx2},  {&simd_avx512, simd_has_avx512},
+#endif
+#if defined(__wasm_simd128__)
+    {&simd_wasm128, simd_always},
+#endif
 };
 
 enum { SIMD_SETS = sizeof simd_sets / sizeof simd_sets[0] };
 
 const struct simd_kernels *simd_available(unsigned index) {
     for (size_t i = 0; i < SIMD_SETS; i++)
-        if (simd_can_run(simd_sets[i]) && index-- == 0) return simd_sets[i];
+        if (simd_sets[i].can_run() && index-- == 0) return simd_sets[i].kernels;
     return NULL;
 }
 

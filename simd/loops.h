@@ -17,7 +17,7 @@
 /* A set does not use every loop: it has better ones of its own. */
 #define LOOP static inline __attribute__((unused))
 
-enum { LOOP_WORD_BITS = 64, LOOP_LINE_BYTES = 64 };
+enum { LOOP_WORD_BITS = 64, LOOP_LINE_BYTES = 64, LOOP_SPARSE_IDS = 4, LOOP_ROWS_AT_ONCE = 4 };
 
 LOOP uint32_t loop_bits_of(float value) {
     uint32_t bits;
@@ -129,6 +129,45 @@ LOOP uint32_t *loop_word_to_ids(uint64_t word, uint32_t base, uint32_t *out) {
     return out;
 }
 
+/* At most four ids, without a branch on how many: what stands past the last is overwritten or ignored. */
+LOOP uint32_t *loop_sparse_word_to_ids(uint64_t word, uint32_t count, uint32_t base, uint32_t *out) {
+    for (unsigned i = 0; i < LOOP_SPARSE_IDS; i++) {
+        out[i] = base + (uint32_t)__builtin_ctzll(word | (uint64_t)1 << 63);
+        word &= word - 1;
+    }
+    return out + count;
+}
+
+/* Writes the ids of a word and may write anything up to 64 places from `out`. */
+typedef uint32_t *(*loop_expand_function)(uint64_t word, uint32_t base, uint32_t *out);
+
+/*
+ * Bitmap to ids: counted first, which costs little beside the writing and tells how far one may write carelessly (the
+ * last 64 ids are written exactly) and whether words have few bits (then four ids are written for every word, so that
+ * no branch depends on the data) or many (then the set's own expansion is faster).
+ */
+LOOP size_t loop_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out, size_t total,
+                             loop_expand_function expand) {
+    uint32_t *next = out;
+    uint32_t *careless_end = total < LOOP_WORD_BITS ? out : out + (total - LOOP_WORD_BITS);
+    size_t i = 0;
+    if (total < 2 * words) {
+        for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS) {
+            uint32_t count = loop_popcount(a[i]);
+            if (count <= LOOP_SPARSE_IDS)
+                next = loop_sparse_word_to_ids(a[i], count, base, next);
+            else
+                next = expand(a[i], base, next);
+        }
+    } else {
+        for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS)
+            next = expand(a[i], base, next);
+    }
+    for (; i < words; i++, base += LOOP_WORD_BITS)
+        next = loop_word_to_ids(a[i], base, next);
+    return (size_t)(next - out);
+}
+
 LOOP void loop_sparse_f32(float *restrict v, const uint32_t *restrict indices, const float *restrict values,
                           size_t count, enum simd_sparse_mode mode) {
     if (mode == SIMD_ADD) {
@@ -213,17 +252,74 @@ LOOP void loop_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t
     }
 }
 
-LOOP void loop_planes_split(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+/* Inlined with a constant width each, which is what compilers vectorise. */
+LOOP void loop_planes_split_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         for (unsigned p = 0; p < width; p++)
             out[p * n + i] = in[i * width + p];
 }
 
-LOOP void loop_planes_join(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+LOOP void loop_planes_join_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         for (unsigned p = 0; p < width; p++)
             out[i * width + p] = in[p * n + i];
 }
+
+LOOP void loop_planes_split(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+    switch (width) {
+    case 2:
+        loop_planes_split_width(in, n, 2, out);
+        break;
+    case 4:
+        loop_planes_split_width(in, n, 4, out);
+        break;
+    default:
+        loop_planes_split_width(in, n, 8, out);
+        break;
+    }
+}
+
+LOOP void loop_planes_join(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+    switch (width) {
+    case 2:
+        loop_planes_join_width(in, n, 2, out);
+        break;
+    case 4:
+        loop_planes_join_width(in, n, 4, out);
+        break;
+    default:
+        loop_planes_join_width(in, n, 8, out);
+        break;
+    }
+}
+
+/*
+ * One query against many rows, from the set's SET_NAME for one row, SET_NAME_four for four (which also asks for the
+ * lines of four rows `ahead` as it goes) and SET_touch for the rows at the start. What is left at the end is padded with
+ * a row at hand, and so are missing rows ahead, which costs nothing.
+ */
+#define LOOP_ROWS(SET, NAME, QUERY, ROW, RESULT)                                                                       \
+    static void SET##_##NAME##_rows(const QUERY *query, const ROW *const *rows, size_t count, size_t n, RESULT *out) { \
+        for (size_t i = 0; i < count && i < LOOP_ROWS_AT_ONCE; i++)                                                    \
+            SET##_touch(rows[i], n * sizeof(ROW));                                                                     \
+        size_t i = 0;                                                                                                  \
+        for (; i + LOOP_ROWS_AT_ONCE <= count; i += LOOP_ROWS_AT_ONCE) {                                               \
+            const ROW *ahead[LOOP_ROWS_AT_ONCE];                                                                       \
+            for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)                                                             \
+                ahead[j] = rows[i + LOOP_ROWS_AT_ONCE + j < count ? i + LOOP_ROWS_AT_ONCE + j : i];                    \
+            SET##_##NAME##_four(query, rows + i, ahead, n, out + i);                                                   \
+        }                                                                                                              \
+        if (count - i == 1) {                                                                                          \
+            out[i] = SET##_##NAME(query, rows[i], n);                                                                  \
+        } else if (i < count) {                                                                                        \
+            const ROW *last[LOOP_ROWS_AT_ONCE];                                                                        \
+            RESULT results[LOOP_ROWS_AT_ONCE];                                                                         \
+            for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)                                                             \
+                last[j] = rows[i + j < count ? i + j : i];                                                             \
+            SET##_##NAME##_four(query, last, last, n, results);                                                        \
+            memcpy(out + i, results, (count - i) * sizeof(RESULT));                                                    \
+        }                                                                                                              \
+    }
 
 /* The filter word of up to 64 elements: the definition, and the tail of every set. */
 #define LOOP_RANGE_WORD(SUFFIX, TYPE)                                                                                  \
@@ -241,7 +337,17 @@ LOOP_RANGE_WORD(f32, float)
 LOOP_RANGE_WORD(f64, double)
 
 LOOP uint64_t loop_member_bit(int64_t code, const uint64_t *set, uint32_t set_size) {
-    return code >= 0 && code < set_size ? set[code / LOOP_WORD_BITS] >> code % LOOP_WORD_BITS & 1 : 0;
+    return code >= 0 && code < set_size ? set[(uint64_t)code / LOOP_WORD_BITS] >> code % LOOP_WORD_BITS & 1 : 0;
+}
+
+/* A set of at most `room` codes as a table of exactly room / 64 words, zero from set_size on. */
+LOOP void loop_set_table(const uint64_t *set, uint32_t set_size, uint32_t room, uint64_t *table) {
+    for (uint32_t i = 0; i < room / LOOP_WORD_BITS; i++) {
+        uint32_t first = i * LOOP_WORD_BITS;
+        uint64_t keep =
+            set_size >= first + LOOP_WORD_BITS ? ~(uint64_t)0 : ((uint64_t)1 << set_size % LOOP_WORD_BITS) - 1;
+        table[i] = set_size > first ? set[i] & keep : 0;
+    }
 }
 
 #define LOOP_MEMBER_WORD(SUFFIX, TYPE)                                                                                 \
@@ -277,5 +383,28 @@ LOOP_MEMBER_WORD(i32, int32_t)
             count += loop_popcount(loop_range_word_##SUFFIX(v, n, lo, hi) & (mask == NULL ? ~(uint64_t)0 : *mask));    \
         return count;                                                                                                  \
     }
+
+/* A full word from parts of PART_BITS bits. */
+#define LOOP_WORD_OF_PARTS(SET, SUFFIX, TYPE, PART_BITS)                                                               \
+    static inline uint64_t SET##_word_##SUFFIX(const TYPE *v, TYPE lo, TYPE hi) {                                      \
+        uint64_t word = 0;                                                                                             \
+        for (unsigned i = 0; i < LOOP_WORD_BITS; i += PART_BITS)                                                       \
+            word |= SET##_part_##SUFFIX(v + i, lo, hi) << i;                                                           \
+        return word;                                                                                                   \
+    }
+
+/* All range kernels of a set that has SET_word_TYPE for each type. */
+#define LOOP_RANGES(SET)                                                                                               \
+    LOOP_RANGE(SET, i8, int8_t, SET##_word_i8)                                                                         \
+    LOOP_RANGE(SET, i16, int16_t, SET##_word_i16)                                                                      \
+    LOOP_RANGE(SET, i32, int32_t, SET##_word_i32)                                                                      \
+    LOOP_RANGE(SET, i64, int64_t, SET##_word_i64)                                                                      \
+    LOOP_RANGE(SET, f32, float, SET##_word_f32)                                                                        \
+    LOOP_RANGE(SET, f64, double, SET##_word_f64)                                                                       \
+    LOOP_COUNT_RANGE(SET, i8, int8_t, SET##_word_i8)                                                                   \
+    LOOP_COUNT_RANGE(SET, i16, int16_t, SET##_word_i16)                                                                \
+    LOOP_COUNT_RANGE(SET, i32, int32_t, SET##_word_i32)                                                                \
+    LOOP_COUNT_RANGE(SET, i64, int64_t, SET##_word_i64)                                                                \
+    LOOP_COUNT_RANGE(SET, f64, double, SET##_word_f64)
 
 #endif

@@ -120,22 +120,17 @@ static void scalar_min_max_f32(const float *v, size_t n, float *min, float *max)
     *max = high + 0.0F;
 }
 
-#define SCALAR_RANGE(SUFFIX, TYPE)                                                                                     \
-    static uint64_t scalar_full_word_##SUFFIX(const TYPE *v, TYPE lo, TYPE hi) {                                       \
+#define SCALAR_WORD(SUFFIX, TYPE)                                                                                      \
+    static inline uint64_t scalar_word_##SUFFIX(const TYPE *v, TYPE lo, TYPE hi) {                                     \
         return loop_range_word_##SUFFIX(v, LOOP_WORD_BITS, lo, hi);                                                    \
-    }                                                                                                                  \
-    LOOP_RANGE(scalar, SUFFIX, TYPE, scalar_full_word_##SUFFIX)
-SCALAR_RANGE(i8, int8_t)
-SCALAR_RANGE(i16, int16_t)
-SCALAR_RANGE(i32, int32_t)
-SCALAR_RANGE(i64, int64_t)
-SCALAR_RANGE(f32, float)
-SCALAR_RANGE(f64, double)
-LOOP_COUNT_RANGE(scalar, i8, int8_t, scalar_full_word_i8)
-LOOP_COUNT_RANGE(scalar, i16, int16_t, scalar_full_word_i16)
-LOOP_COUNT_RANGE(scalar, i32, int32_t, scalar_full_word_i32)
-LOOP_COUNT_RANGE(scalar, i64, int64_t, scalar_full_word_i64)
-LOOP_COUNT_RANGE(scalar, f64, double, scalar_full_word_f64)
+    }
+SCALAR_WORD(i8, int8_t)
+SCALAR_WORD(i16, int16_t)
+SCALAR_WORD(i32, int32_t)
+SCALAR_WORD(i64, int64_t)
+SCALAR_WORD(f32, float)
+SCALAR_WORD(f64, double)
+LOOP_RANGES(scalar)
 
 #define SCALAR_MEMBER(SUFFIX, TYPE)                                                                                    \
     static void scalar_member_##SUFFIX(const TYPE *v, size_t n, const uint64_t *set, uint32_t set_size,                \

@@ -1,0 +1,586 @@
+/*
+ * Kernels for WebAssembly SIMD128 (the plain set, in every engine of today). Tests also build this file natively, where
+ * SIMDe provides the intrinsics, so that it runs under sanitizers; elsewhere it is empty.
+ *
+ * The sixteen lanes of the float definition are four registers. There is no byte dot product: codes are taken as pairs
+ * in 16 bits, and one trick saves the second unpacking (see wasm128_query_pairs). There is no prefetch either: a byte
+ * of each line is loaded and not used, which starts the misses of many lines side by side.
+ */
+#if defined(__wasm_simd128__) || defined(VELTA_SIMDE)
+#include "simd/byte_places.h"
+#include "simd/loops.h"
+#include "simd/simd.h"
+
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#else
+#include <simde/wasm/simd128.h>
+#endif
+
+enum { WASM128_LANES = 16, WASM128_BYTES = 16, WASM128_QUARTERS = 4 };
+
+struct wasm128_lanes {
+    v128_t part[WASM128_QUARTERS];
+};
+
+static inline struct wasm128_lanes wasm128_zero(void) {
+    v128_t zero = wasm_f32x4_splat(0.0F);
+    return (struct wasm128_lanes){{zero, zero, zero, zero}};
+}
+
+static inline float wasm128_fold(struct wasm128_lanes sum) {
+    v128_t low = wasm_f32x4_add(sum.part[0], sum.part[2]);
+    v128_t high = wasm_f32x4_add(sum.part[1], sum.part[3]);
+    v128_t four = wasm_f32x4_add(low, high);
+    v128_t two = wasm_f32x4_add(four, wasm_i32x4_shuffle(four, four, 2, 3, 2, 3));
+    return wasm_f32x4_extract_lane(two, 0) + wasm_f32x4_extract_lane(two, 1);
+}
+
+static inline v128_t wasm128_step_dot(v128_t sum, v128_t a, v128_t b) {
+    return wasm_f32x4_add(sum, wasm_f32x4_mul(a, b));
+}
+
+static inline v128_t wasm128_step_l2(v128_t sum, v128_t a, v128_t b) {
+    v128_t difference = wasm_f32x4_sub(a, b);
+    return wasm_f32x4_add(sum, wasm_f32x4_mul(difference, difference));
+}
+
+static inline v128_t wasm128_load_float(const float *from) {
+    return wasm_v128_load(from);
+}
+
+/* As loop_f16_to_f32_one: sign, exponent and fraction moved into place, times 2^112, infinity and NaN mended. */
+static inline v128_t wasm128_load_half(const uint16_t *from) {
+    v128_t moved = wasm_i32x4_shl(wasm_i32x4_load16x4(from), 13);
+    v128_t value = wasm_v128_and(moved, wasm_i32x4_splat((int32_t)0x8fffe000));
+    value = wasm_f32x4_mul(value, wasm_f32x4_splat(0x1p112F));
+    v128_t special = wasm_f32x4_ge(wasm_f32x4_abs(value), wasm_f32x4_splat(65536.0F));
+    return wasm_v128_or(value, wasm_v128_and(special, wasm_i32x4_splat(0x7f800000)));
+}
+
+/* One byte of every line: volatile, so that the loads stay although nothing uses them. */
+static inline void wasm128_touch(const void *row, size_t size_bytes) {
+    for (size_t i = 0; i < size_bytes; i += LOOP_LINE_BYTES)
+        (void)*((const volatile uint8_t *)row + i);
+}
+
+/*
+ * Two rows at a time is what sixteen registers hold: 8 sums, the query, and what is being multiplied. Tails are copied
+ * to where zeros follow.
+ */
+#define WASM128_DISTANCE(NAME, ROW, KIND, STEP)                                                                        \
+    static inline void wasm128_##NAME##_step(struct wasm128_lanes *sum, const float *a, const ROW *b) {                \
+        for (size_t j = 0; j < WASM128_QUARTERS; j++)                                                                  \
+            sum->part[j] = STEP(sum->part[j], wasm128_load_float(a + 4 * j), wasm128_load_##KIND(b + 4 * j));          \
+    }                                                                                                                  \
+    static inline void wasm128_##NAME##_tail(struct wasm128_lanes *sum, const float *a, const ROW *b, size_t count) {  \
+        float query[WASM128_LANES] = {0};                                                                              \
+        ROW row[WASM128_LANES] = {0};                                                                                  \
+        memcpy(query, a, count * sizeof *a);                                                                           \
+        memcpy(row, b, count * sizeof *b);                                                                             \
+        wasm128_##NAME##_step(sum, query, row);                                                                        \
+    }                                                                                                                  \
+    static float wasm128_##NAME(const float *a, const ROW *b, size_t n) {                                              \
+        struct wasm128_lanes sum = wasm128_zero();                                                                     \
+        size_t i = 0;                                                                                                  \
+        for (; i + WASM128_LANES <= n; i += WASM128_LANES)                                                             \
+            wasm128_##NAME##_step(&sum, a + i, b + i);                                                                 \
+        if (i < n) wasm128_##NAME##_tail(&sum, a + i, b + i, n - i);                                                   \
+        return wasm128_fold(sum);                                                                                      \
+    }                                                                                                                  \
+    static inline void wasm128_##NAME##_two(const float *query, const ROW *r0, const ROW *r1, size_t n, float *out) {  \
+        struct wasm128_lanes s0 = wasm128_zero(), s1 = s0;                                                             \
+        size_t i = 0;                                                                                                  \
+        for (; i + WASM128_LANES <= n; i += WASM128_LANES)                                                             \
+            for (size_t j = 0; j < WASM128_QUARTERS; j++) {                                                            \
+                v128_t q = wasm128_load_float(query + i + 4 * j);                                                      \
+                s0.part[j] = STEP(s0.part[j], q, wasm128_load_##KIND(r0 + i + 4 * j));                                 \
+                s1.part[j] = STEP(s1.part[j], q, wasm128_load_##KIND(r1 + i + 4 * j));                                 \
+            }                                                                                                          \
+        if (i < n) {                                                                                                   \
+            wasm128_##NAME##_tail(&s0, query + i, r0 + i, n - i);                                                      \
+            wasm128_##NAME##_tail(&s1, query + i, r1 + i, n - i);                                                      \
+        }                                                                                                              \
+        out[0] = wasm128_fold(s0);                                                                                     \
+        out[1] = wasm128_fold(s1);                                                                                     \
+    }                                                                                                                  \
+    static inline void wasm128_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,      \
+                                             size_t n, float *out) {                                                   \
+        for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)                                                                 \
+            wasm128_touch(ahead[j], n * sizeof(ROW));                                                                  \
+        wasm128_##NAME##_two(query, rows[0], rows[1], n, out);                                                         \
+        wasm128_##NAME##_two(query, rows[2], rows[3], n, out + 2);                                                     \
+    }                                                                                                                  \
+    LOOP_ROWS(wasm128, NAME, float, ROW, float)
+
+WASM128_DISTANCE(dot_f32, float, float, wasm128_step_dot)
+WASM128_DISTANCE(l2_f32, float, float, wasm128_step_l2)
+WASM128_DISTANCE(dot_f16, uint16_t, half, wasm128_step_dot)
+WASM128_DISTANCE(l2_f16, uint16_t, half, wasm128_step_l2)
+
+static void wasm128_cosine_f32(const float *a, const float *b, size_t n, float *dot, float *aa, float *bb) {
+    *dot = wasm128_dot_f32(a, b, n);
+    *aa = wasm128_dot_f32(a, a, n);
+    *bb = wasm128_dot_f32(b, b, n);
+}
+
+static void wasm128_f16_to_f32(const uint16_t *from, float *to, size_t n) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        wasm_v128_store(to + i, wasm128_load_half(from + i));
+    loop_f16_to_f32(from + i, to + i, n - i);
+}
+
+/*
+ * Sixteen query bytes, seen as eight pairs (even, odd), made ready for rows seen likewise. A row's pair as 16 bits is
+ * x = even + 256 odd, so with qe, qo the query's bytes
+ *     even (256 qe - qo) + x qo = 256 (even qe + odd qo):
+ * two multiplications by `first` and `second`, and only the even bytes need a mask. All factors fit 16 bits (codes are
+ * below 128, |q| is at most 127). A lane takes a quarter of the elements, so over 2,048 of them its sum stays below
+ * 512 * 127 * 127 * 256 < 2^31 and is divided exactly by a shift; what wraps in between does not matter.
+ */
+struct wasm128_pairs {
+    v128_t first, second;
+};
+
+enum { WASM128_CODES_AT_ONCE = 2048 };
+
+static inline struct wasm128_pairs wasm128_query_pairs(const int8_t *query) {
+    v128_t q = wasm_v128_load(query);
+    v128_t odd = wasm_i16x8_shr(q, 8);
+    return (struct wasm128_pairs){wasm_i16x8_sub(wasm_i16x8_shl(q, 8), odd), odd};
+}
+
+static inline v128_t wasm128_step_codes(v128_t sum, struct wasm128_pairs q, const uint8_t *row) {
+    v128_t x = wasm_v128_load(row);
+    v128_t even = wasm_v128_and(x, wasm_i16x8_splat(0xff));
+    return wasm_i32x4_add(wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(even, q.first)), wasm_i32x4_dot_i16x8(x, q.second));
+}
+
+static inline int32_t wasm128_fold_i32(v128_t sum) {
+    v128_t two = wasm_i32x4_add(sum, wasm_i32x4_shuffle(sum, sum, 2, 3, 2, 3));
+    return wasm_i32x4_extract_lane(wasm_i32x4_add(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
+}
+
+static inline size_t wasm128_codes_end(size_t from, size_t n) {
+    return n - from < WASM128_CODES_AT_ONCE ? n : from + WASM128_CODES_AT_ONCE;
+}
+
+static int32_t wasm128_dot_codes(const int8_t *query, const uint8_t *row, size_t n) {
+    v128_t total = wasm_i32x4_splat(0);
+    for (size_t i = 0; i < n;) {
+        v128_t s0 = wasm_i32x4_splat(0), s1 = s0;
+        for (size_t end = wasm128_codes_end(i, n); i < end; i += 2 * WASM128_BYTES) {
+            s0 = wasm128_step_codes(s0, wasm128_query_pairs(query + i), row + i);
+            s1 = wasm128_step_codes(s1, wasm128_query_pairs(query + i + WASM128_BYTES), row + i + WASM128_BYTES);
+        }
+        total = wasm_i32x4_add(total, wasm_i32x4_shr(wasm_i32x4_add(s0, s1), 8));
+    }
+    return wasm128_fold_i32(total);
+}
+
+static inline void wasm128_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
+                                          size_t n, int32_t *out) {
+    for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)
+        wasm128_touch(ahead[j], n);
+    const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+    v128_t zero = wasm_i32x4_splat(0);
+    v128_t t0 = zero, t1 = zero, t2 = zero, t3 = zero;
+    for (size_t i = 0; i < n;) {
+        v128_t s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+        for (size_t end = wasm128_codes_end(i, n); i < end; i += WASM128_BYTES) {
+            struct wasm128_pairs q = wasm128_query_pairs(query + i);
+            s0 = wasm128_step_codes(s0, q, r0 + i);
+            s1 = wasm128_step_codes(s1, q, r1 + i);
+            s2 = wasm128_step_codes(s2, q, r2 + i);
+            s3 = wasm128_step_codes(s3, q, r3 + i);
+        }
+        t0 = wasm_i32x4_add(t0, wasm_i32x4_shr(s0, 8));
+        t1 = wasm_i32x4_add(t1, wasm_i32x4_shr(s1, 8));
+        t2 = wasm_i32x4_add(t2, wasm_i32x4_shr(s2, 8));
+        t3 = wasm_i32x4_add(t3, wasm_i32x4_shr(s3, 8));
+    }
+    v128_t t01 = wasm_i32x4_add(wasm_i32x4_shuffle(t0, t1, 0, 4, 1, 5), wasm_i32x4_shuffle(t0, t1, 2, 6, 3, 7));
+    v128_t t23 = wasm_i32x4_add(wasm_i32x4_shuffle(t2, t3, 0, 4, 1, 5), wasm_i32x4_shuffle(t2, t3, 2, 6, 3, 7));
+    v128_t sums = wasm_i32x4_add(wasm_i32x4_shuffle(t01, t23, 0, 1, 4, 5), wasm_i32x4_shuffle(t01, t23, 2, 3, 6, 7));
+    wasm_v128_store(out, sums);
+}
+LOOP_ROWS(wasm128, dot_codes, int8_t, uint8_t, int32_t)
+
+static uint32_t wasm128_sum_codes(const uint8_t *row, size_t n) {
+    v128_t sum = wasm_i32x4_splat(0);
+    for (size_t i = 0; i < n; i += WASM128_BYTES) {
+        v128_t pairs = wasm_u16x8_extadd_pairwise_u8x16(wasm_v128_load(row + i));
+        sum = wasm_i32x4_add(sum, wasm_u32x4_extadd_pairwise_u16x8(pairs));
+    }
+    return (uint32_t)wasm128_fold_i32(sum);
+}
+
+/* wasm's pmax(a, b) is a < b ? b : a, so NaN in b gives a. */
+static inline v128_t wasm128_codes_of(const float *v, v128_t low, v128_t factor) {
+    v128_t scaled = wasm_f32x4_mul(wasm_f32x4_sub(wasm_v128_load(v), low), factor);
+    scaled = wasm_f32x4_pmax(wasm_f32x4_splat(0.0F), scaled);
+    scaled = wasm_f32x4_pmin(wasm_f32x4_splat(127.0F), scaled);
+    return wasm_v128_and(wasm_f32x4_add(scaled, wasm_f32x4_splat(0x1p23F)), wasm_i32x4_splat(0x7f));
+}
+
+static void wasm128_encode_codes(const float *v, size_t n, float lo, float inverse_step, uint8_t *codes) {
+    v128_t low = wasm_f32x4_splat(lo);
+    v128_t factor = wasm_f32x4_splat(inverse_step);
+    size_t i = 0;
+    for (; i + WASM128_BYTES <= n; i += WASM128_BYTES) {
+        v128_t a =
+            wasm_i16x8_narrow_i32x4(wasm128_codes_of(v + i, low, factor), wasm128_codes_of(v + i + 4, low, factor));
+        v128_t b = wasm_i16x8_narrow_i32x4(wasm128_codes_of(v + i + 8, low, factor),
+                                           wasm128_codes_of(v + i + 12, low, factor));
+        wasm_v128_store(codes + i, wasm_u8x16_narrow_i16x8(a, b));
+    }
+    loop_encode_codes(v + i, n - i, lo, inverse_step, codes + i);
+}
+
+static void wasm128_min_max_f32(const float *v, size_t n, float *min, float *max) {
+    v128_t low = wasm_f32x4_splat(v[0]);
+    v128_t high = low;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        v128_t value = wasm_v128_load(v + i);
+        low = wasm_f32x4_pmin(low, value);
+        high = wasm_f32x4_pmax(high, value);
+    }
+    low = wasm_f32x4_pmin(low, wasm_i32x4_shuffle(low, low, 2, 3, 2, 3));
+    low = wasm_f32x4_pmin(low, wasm_i32x4_shuffle(low, low, 1, 1, 1, 1));
+    high = wasm_f32x4_pmax(high, wasm_i32x4_shuffle(high, high, 2, 3, 2, 3));
+    high = wasm_f32x4_pmax(high, wasm_i32x4_shuffle(high, high, 1, 1, 1, 1));
+    float least = wasm_f32x4_extract_lane(low, 0);
+    float most = wasm_f32x4_extract_lane(high, 0);
+    for (; i < n; i++) {
+        least = v[i] < least ? v[i] : least;
+        most = v[i] > most ? v[i] : most;
+    }
+    *min = least + 0.0F;
+    *max = most + 0.0F;
+}
+
+/* Filter parts: sixteen elements to bits, from lanes narrowed to bytes of "below lo or above hi", or "inside". */
+static inline uint64_t wasm128_part_i8(const int8_t *v, int8_t lo, int8_t hi) {
+    v128_t x = wasm_v128_load(v);
+    v128_t outside = wasm_v128_or(wasm_i8x16_gt(wasm_i8x16_splat(lo), x), wasm_i8x16_gt(x, wasm_i8x16_splat(hi)));
+    return (uint64_t)(wasm_i8x16_bitmask(outside) ^ 0xffff);
+}
+
+static inline v128_t wasm128_outside_i16(const int16_t *v, int16_t lo, int16_t hi) {
+    v128_t x = wasm_v128_load(v);
+    return wasm_v128_or(wasm_i16x8_gt(wasm_i16x8_splat(lo), x), wasm_i16x8_gt(x, wasm_i16x8_splat(hi)));
+}
+
+static inline uint64_t wasm128_part_i16(const int16_t *v, int16_t lo, int16_t hi) {
+    v128_t outside = wasm_i8x16_narrow_i16x8(wasm128_outside_i16(v, lo, hi), wasm128_outside_i16(v + 8, lo, hi));
+    return (uint64_t)(wasm_i8x16_bitmask(outside) ^ 0xffff);
+}
+
+/* The bits of sixteen lanes of 32 bits, all ones or zeros each. */
+static inline uint64_t wasm128_bits_of_lanes(v128_t a, v128_t b, v128_t c, v128_t d) {
+    v128_t bytes = wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d));
+    return (uint64_t)wasm_i8x16_bitmask(bytes) & 0xffff;
+}
+
+static inline v128_t wasm128_outside_i32(const int32_t *v, int32_t lo, int32_t hi) {
+    v128_t x = wasm_v128_load(v);
+    return wasm_v128_or(wasm_i32x4_gt(wasm_i32x4_splat(lo), x), wasm_i32x4_gt(x, wasm_i32x4_splat(hi)));
+}
+
+static inline uint64_t wasm128_part_i32(const int32_t *v, int32_t lo, int32_t hi) {
+    return wasm128_bits_of_lanes(wasm128_outside_i32(v, lo, hi), wasm128_outside_i32(v + 4, lo, hi),
+                                 wasm128_outside_i32(v + 8, lo, hi), wasm128_outside_i32(v + 12, lo, hi)) ^
+           0xffff;
+}
+
+static inline v128_t wasm128_inside_f32(const float *v, float lo, float hi) {
+    v128_t x = wasm_v128_load(v);
+    return wasm_v128_and(wasm_f32x4_ge(x, wasm_f32x4_splat(lo)), wasm_f32x4_le(x, wasm_f32x4_splat(hi)));
+}
+
+static inline uint64_t wasm128_part_f32(const float *v, float lo, float hi) {
+    return wasm128_bits_of_lanes(wasm128_inside_f32(v, lo, hi), wasm128_inside_f32(v + 4, lo, hi),
+                                 wasm128_inside_f32(v + 8, lo, hi), wasm128_inside_f32(v + 12, lo, hi));
+}
+
+/* Four lanes of 64 bits narrowed to 32. */
+static inline v128_t wasm128_outside_i64(const int64_t *v, int64_t lo, int64_t hi) {
+    v128_t low = wasm_i64x2_splat(lo);
+    v128_t high = wasm_i64x2_splat(hi);
+    v128_t x = wasm_v128_load(v);
+    v128_t y = wasm_v128_load(v + 2);
+    v128_t a = wasm_v128_or(wasm_i64x2_gt(low, x), wasm_i64x2_gt(x, high));
+    v128_t b = wasm_v128_or(wasm_i64x2_gt(low, y), wasm_i64x2_gt(y, high));
+    return wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
+}
+
+static inline uint64_t wasm128_part_i64(const int64_t *v, int64_t lo, int64_t hi) {
+    return wasm128_bits_of_lanes(wasm128_outside_i64(v, lo, hi), wasm128_outside_i64(v + 4, lo, hi),
+                                 wasm128_outside_i64(v + 8, lo, hi), wasm128_outside_i64(v + 12, lo, hi)) ^
+           0xffff;
+}
+
+static inline v128_t wasm128_inside_f64(const double *v, double lo, double hi) {
+    v128_t low = wasm_f64x2_splat(lo);
+    v128_t high = wasm_f64x2_splat(hi);
+    v128_t x = wasm_v128_load(v);
+    v128_t y = wasm_v128_load(v + 2);
+    v128_t a = wasm_v128_and(wasm_f64x2_ge(x, low), wasm_f64x2_le(x, high));
+    v128_t b = wasm_v128_and(wasm_f64x2_ge(y, low), wasm_f64x2_le(y, high));
+    return wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
+}
+
+static inline uint64_t wasm128_part_f64(const double *v, double lo, double hi) {
+    return wasm128_bits_of_lanes(wasm128_inside_f64(v, lo, hi), wasm128_inside_f64(v + 4, lo, hi),
+                                 wasm128_inside_f64(v + 8, lo, hi), wasm128_inside_f64(v + 12, lo, hi));
+}
+
+LOOP_WORD_OF_PARTS(wasm128, i8, int8_t, 16)
+LOOP_WORD_OF_PARTS(wasm128, i16, int16_t, 16)
+LOOP_WORD_OF_PARTS(wasm128, i32, int32_t, 16)
+LOOP_WORD_OF_PARTS(wasm128, i64, int64_t, 16)
+LOOP_WORD_OF_PARTS(wasm128, f32, float, 16)
+LOOP_WORD_OF_PARTS(wasm128, f64, double, 16)
+LOOP_RANGES(wasm128)
+
+enum { WASM128_BYTE_SET = 128, WASM128_TABLE_SET = 256 };
+
+/* Lanes of ones where the byte's code (0..255) is in the table of 256 bits. */
+static inline v128_t wasm128_in_table(v128_t codes, v128_t low, v128_t high) {
+    v128_t bits = wasm_i8x16_const((int8_t)1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128);
+    v128_t index = wasm_u8x16_shr(codes, 3);
+    /* an index outside 0..15 gives 0: one of the two halves answers */
+    v128_t bytes = wasm_v128_or(wasm_i8x16_swizzle(low, index),
+                                wasm_i8x16_swizzle(high, wasm_i8x16_sub(index, wasm_i8x16_splat(16))));
+    v128_t bit = wasm_i8x16_swizzle(bits, wasm_v128_and(codes, wasm_i8x16_splat(7)));
+    return wasm_i8x16_ne(wasm_v128_and(bytes, bit), wasm_i8x16_splat(0));
+}
+
+/* Negative bytes read as 128 and more, where the table of 128 codes is zero. */
+static void wasm128_member_i8(const int8_t *v, size_t n, const uint64_t *set, uint32_t set_size, uint64_t *out) {
+    uint64_t table[WASM128_BYTE_SET / LOOP_WORD_BITS];
+    loop_set_table(set, set_size, WASM128_BYTE_SET, table);
+    v128_t low = wasm_v128_load(table);
+    v128_t high = wasm_i8x16_splat(0);
+    for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS) {
+        uint64_t word = 0;
+        for (unsigned i = 0; i < LOOP_WORD_BITS; i += 16)
+            word |= (uint64_t)wasm_i8x16_bitmask(wasm128_in_table(wasm_v128_load(v + i), low, high)) << i;
+        *out++ = word;
+    }
+    if (n > 0) *out = loop_member_word_i8(v, n, set, set_size);
+}
+
+/* Sixteen codes of 16 bits; those of 256 and above, and negative ones, have a high byte. */
+static inline uint64_t wasm128_member_table(v128_t a, v128_t b, v128_t low, v128_t high) {
+    v128_t codes = wasm_i8x16_shuffle(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    v128_t above = wasm_i8x16_shuffle(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    v128_t small = wasm_i8x16_eq(above, wasm_i8x16_splat(0));
+    return (uint64_t)wasm_i8x16_bitmask(wasm_v128_and(small, wasm128_in_table(codes, low, high)));
+}
+
+static inline uint64_t wasm128_member_part_i16(const int16_t *v, v128_t low, v128_t high) {
+    return wasm128_member_table(wasm_v128_load(v), wasm_v128_load(v + 8), low, high);
+}
+
+/* Narrowing saturates, so what does not fit 16 bits stays negative or above 255. */
+static inline uint64_t wasm128_member_part_i32(const int32_t *v, v128_t low, v128_t high) {
+    return wasm128_member_table(wasm_i16x8_narrow_i32x4(wasm_v128_load(v), wasm_v128_load(v + 4)),
+                                wasm_i16x8_narrow_i32x4(wasm_v128_load(v + 8), wasm_v128_load(v + 12)), low, high);
+}
+
+/* Larger sets are looked up bit by bit: there is no gather. */
+#define WASM128_MEMBER(SUFFIX, TYPE)                                                                                   \
+    static void wasm128_member_##SUFFIX(const TYPE *v, size_t n, const uint64_t *set, uint32_t set_size,               \
+                                        uint64_t *out) {                                                               \
+        if (set_size <= WASM128_TABLE_SET) {                                                                           \
+            uint64_t table[WASM128_TABLE_SET / LOOP_WORD_BITS];                                                        \
+            loop_set_table(set, set_size, WASM128_TABLE_SET, table);                                                   \
+            v128_t low = wasm_v128_load(table);                                                                        \
+            v128_t high = wasm_v128_load(table + 2);                                                                   \
+            for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS) {                                    \
+                uint64_t word = 0;                                                                                     \
+                for (unsigned i = 0; i < LOOP_WORD_BITS; i += 16)                                                      \
+                    word |= wasm128_member_part_##SUFFIX(v + i, low, high) << i;                                       \
+                *out++ = word;                                                                                         \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS)                                          \
+            *out++ = loop_member_word_##SUFFIX(v, LOOP_WORD_BITS, set, set_size);                                      \
+        if (n > 0) *out = loop_member_word_##SUFFIX(v, n, set, set_size);                                              \
+    }
+WASM128_MEMBER(i16, int16_t)
+WASM128_MEMBER(i32, int32_t)
+
+enum { WASM128_WORDS = 2 };
+
+/* Loads precede the store of the same place, so `out` may be an input. */
+#define WASM128_BITS(NAME, COMBINE, COMBINE_ONE)                                                                       \
+    static void wasm128_##NAME(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t words) {                    \
+        size_t i = 0;                                                                                                  \
+        for (; i + WASM128_WORDS <= words; i += WASM128_WORDS)                                                         \
+            wasm_v128_store(out + i, COMBINE(wasm_v128_load(a + i), wasm_v128_load(b + i)));                           \
+        if (i < words) out[i] = a[i] COMBINE_ONE b[i];                                                                 \
+    }
+WASM128_BITS(bits_and, wasm_v128_and, &)
+WASM128_BITS(bits_and_not, wasm_v128_andnot, &~)
+WASM128_BITS(bits_or, wasm_v128_or, |)
+
+static void wasm128_bits_not(uint64_t *out, const uint64_t *a, size_t words) {
+    size_t i = 0;
+    for (; i + WASM128_WORDS <= words; i += WASM128_WORDS)
+        wasm_v128_store(out + i, wasm_v128_not(wasm_v128_load(a + i)));
+    if (i < words) out[i] = ~a[i];
+}
+
+static inline v128_t wasm128_popcount(v128_t x) {
+    return wasm_u32x4_extadd_pairwise_u16x8(wasm_u16x8_extadd_pairwise_u8x16(wasm_i8x16_popcnt(x)));
+}
+
+/* Lanes of 32 bits hold the counts of 2^25 words; longer bitmaps go in pieces. */
+enum { WASM128_COUNTED_AT_ONCE = 1 << 25 };
+
+#define WASM128_COUNT(NAME, PARAMETERS, LOAD, REST)                                                                    \
+    static uint64_t wasm128_##NAME PARAMETERS {                                                                        \
+        uint64_t count = 0;                                                                                            \
+        size_t i = 0;                                                                                                  \
+        while (i + WASM128_WORDS <= words) {                                                                           \
+            v128_t sum = wasm_i32x4_splat(0);                                                                          \
+            size_t end = words - i < WASM128_COUNTED_AT_ONCE ? words : i + WASM128_COUNTED_AT_ONCE;                    \
+            for (; i + WASM128_WORDS <= end; i += WASM128_WORDS)                                                       \
+                sum = wasm_i32x4_add(sum, wasm128_popcount(LOAD));                                                     \
+            count += (uint32_t)wasm128_fold_i32(sum);                                                                  \
+        }                                                                                                              \
+        return count + REST;                                                                                           \
+    }
+WASM128_COUNT(bits_count, (const uint64_t *a, size_t words), wasm_v128_load(a + i), loop_bits_count(a + i, words - i))
+WASM128_COUNT(bits_and_count, (const uint64_t *a, const uint64_t *b, size_t words),
+              wasm_v128_and(wasm_v128_load(a + i), wasm_v128_load(b + i)), loop_bits_and_count(a + i, b + i, words - i))
+
+static inline uint32_t *wasm128_word_to_ids(uint64_t word, uint32_t base, uint32_t *out) {
+    for (unsigned i = 0; i < LOOP_WORD_BITS; i += 8) {
+        uint8_t byte = (uint8_t)(word >> i);
+        v128_t places = wasm_u16x8_load8x8(&simd_byte_places[byte]);
+        v128_t first = wasm_i32x4_splat((int32_t)(base + i));
+        wasm_v128_store(out, wasm_i32x4_add(first, wasm_u32x4_extend_low_u16x8(places)));
+        wasm_v128_store(out + 4, wasm_i32x4_add(first, wasm_u32x4_extend_high_u16x8(places)));
+        out += loop_popcount(byte);
+    }
+    return out;
+}
+
+static size_t wasm128_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out) {
+    return loop_bits_to_ids(a, words, base, out, (size_t)wasm128_bits_count(a, words), wasm128_word_to_ids);
+}
+
+/* Bits 2 * pair and 2 * pair + 1 as two lanes of ones. */
+static inline v128_t wasm128_lanes_of_bits(uint64_t bits, unsigned pair) {
+    v128_t bit = wasm_i64x2_make(1, 2);
+    return wasm_i64x2_eq(wasm_v128_and(wasm_i64x2_splat((int64_t)(bits >> 2 * pair)), bit), bit);
+}
+
+static inline uint64_t wasm128_row_mask(const uint64_t *mask, size_t i) {
+    return mask == NULL ? ~(uint64_t)0 : mask[i / LOOP_WORD_BITS] >> i % LOOP_WORD_BITS;
+}
+
+static double wasm128_sum_f64(const double *v, size_t n, const uint64_t *mask) {
+    v128_t zero = wasm_f64x2_splat(0.0);
+    v128_t sums[WASM128_QUARTERS] = {zero, zero, zero, zero};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t rows = wasm128_row_mask(mask, i);
+        for (unsigned j = 0; j < WASM128_QUARTERS; j++) {
+            v128_t value = wasm_v128_and(wasm_v128_load(v + i + 2 * j), wasm128_lanes_of_bits(rows, j));
+            sums[j] = wasm_f64x2_add(sums[j], value);
+        }
+    }
+    double lanes[8];
+    for (unsigned j = 0; j < WASM128_QUARTERS; j++)
+        wasm_v128_store(lanes + 2 * j, sums[j]);
+    for (unsigned j = 0; i + j < n; j++)
+        if ((wasm128_row_mask(mask, i + j) & 1) != 0) lanes[j] += v[i + j];
+    for (unsigned half = 4; half > 0; half /= 2)
+        for (unsigned j = 0; j < half; j++)
+            lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+static struct loop_halves wasm128_halves(const int64_t *v, size_t n, const uint64_t *mask) {
+    v128_t sign = wasm_i64x2_splat(INT64_MIN);
+    v128_t low_half = wasm_i64x2_splat(0xffffffff);
+    v128_t low = wasm_i64x2_splat(0);
+    v128_t high = low;
+    uint64_t count = 0;
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+        uint64_t rows = wasm128_row_mask(mask, i) & 3;
+        v128_t value = wasm_v128_and(wasm_v128_xor(wasm_v128_load(v + i), sign), wasm128_lanes_of_bits(rows, 0));
+        low = wasm_i64x2_add(low, wasm_v128_and(value, low_half));
+        high = wasm_i64x2_add(high, wasm_u64x2_shr(value, 32));
+        count += loop_popcount(rows);
+    }
+    struct loop_halves halves = {(uint64_t)(wasm_i64x2_extract_lane(low, 0) + wasm_i64x2_extract_lane(low, 1)),
+                                 (uint64_t)(wasm_i64x2_extract_lane(high, 0) + wasm_i64x2_extract_lane(high, 1)),
+                                 count};
+    if (i < n && (wasm128_row_mask(mask, i) & 1) != 0) loop_halves_add(&halves, v[i]);
+    return halves;
+}
+
+static void wasm128_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low) {
+    loop_sum_i64(v, n, mask, high, low, wasm128_halves);
+}
+
+const struct simd_kernels simd_wasm128 = {
+    .name = "wasm128",
+    .dot_f32 = wasm128_dot_f32,
+    .l2_f32 = wasm128_l2_f32,
+    .cosine_f32 = wasm128_cosine_f32,
+    .dot_f16 = wasm128_dot_f16,
+    .l2_f16 = wasm128_l2_f16,
+    .f16_to_f32 = wasm128_f16_to_f32,
+    .f32_to_f16 = loop_f32_to_f16,
+    .dot_f32_rows = wasm128_dot_f32_rows,
+    .l2_f32_rows = wasm128_l2_f32_rows,
+    .dot_f16_rows = wasm128_dot_f16_rows,
+    .l2_f16_rows = wasm128_l2_f16_rows,
+    .dot_codes = wasm128_dot_codes,
+    .dot_codes_rows = wasm128_dot_codes_rows,
+    .sum_codes = wasm128_sum_codes,
+    .encode_codes = wasm128_encode_codes,
+    .min_max_f32 = wasm128_min_max_f32,
+    .all_finite_f32 = loop_all_finite_f32,
+    .hamming = loop_hamming,
+    .range_i8 = wasm128_range_i8,
+    .range_i16 = wasm128_range_i16,
+    .range_i32 = wasm128_range_i32,
+    .range_i64 = wasm128_range_i64,
+    .range_f32 = wasm128_range_f32,
+    .range_f64 = wasm128_range_f64,
+    .member_i8 = wasm128_member_i8,
+    .member_i16 = wasm128_member_i16,
+    .member_i32 = wasm128_member_i32,
+    .count_range_i8 = wasm128_count_range_i8,
+    .count_range_i16 = wasm128_count_range_i16,
+    .count_range_i32 = wasm128_count_range_i32,
+    .count_range_i64 = wasm128_count_range_i64,
+    .count_range_f64 = wasm128_count_range_f64,
+    .bits_and = wasm128_bits_and,
+    .bits_and_not = wasm128_bits_and_not,
+    .bits_or = wasm128_bits_or,
+    .bits_not = wasm128_bits_not,
+    .bits_count = wasm128_bits_count,
+    .bits_and_count = wasm128_bits_and_count,
+    .bits_to_ids = wasm128_bits_to_ids,
+    .sparse_f32 = loop_sparse_f32,
+    .add_f32 = loop_add_f32,
+    .scale_f32 = loop_scale_f32,
+    .offset_f32 = loop_offset_f32,
+    .sum_f64 = wasm128_sum_f64,
+    .sum_i64 = wasm128_sum_i64,
+    .planes_split = loop_planes_split,
+    .planes_join = loop_planes_join,
+};
+
+#endif

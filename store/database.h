@@ -1,8 +1,9 @@
 /*
  * The insides of a database, shared by the files of store/ only.
  *
- * Who does what: database.c opens, replays, closes; commit.c is the one path of every change (check, reserve, log,
- * apply, tell watchers); write.c turns public batches into changes; checkpoint.c checkpoints, exports, imports;
+ * Who does what: database.c opens, loads, closes; tables.c makes and drops tables and columns; commit.c is the one path
+ * of every change (reserve, log, apply, tell watchers) and apply.c its effect on the state; replay.c checks and applies
+ * the log; write.c and write_delta.c turn public batches into changes; checkpoint.c checkpoints, exports, imports;
  * compact.c compacts; verify.c checks; read.c finds and gets rows, now and in the past; query.c searches; aggregate.c,
  * iterate.c, watch.c, result.c are what they say.
  */
@@ -29,6 +30,16 @@ struct watcher {
     void *context;
 };
 
+/* What a change of the schema or of the tags will bring, made before the change is logged. */
+struct prepared {
+    struct snapshot_table table;
+    struct snapshot_table *tables; /* the array with room for one more */
+    struct velta_table *handle;
+    struct snapshot_tag *tags;
+    char *tag_name;
+    struct velta_table *column_of; /* a column was added to this table's end, not yet for good */
+};
+
 struct velta {
     struct memory *memory;
     const struct simd_kernels *simd;
@@ -36,10 +47,19 @@ struct velta {
     struct velta_table **handles; /* one per table ever made, same order as state.tables */
     size_t handle_capacity;
 
-    struct storage *storage;
+    struct storage *storage; /* NULL: in memory, without a log */
     struct velta_host host;
+    bool host_open;
     struct record_buffer *pending; /* changes applied but not yet in a frame (relaxed) */
     uint64_t log_raw_bytes;        /* since the last checkpoint */
+    uint8_t *body;                 /* of the frame being written */
+    size_t body_capacity;
+    uint32_t encoded_table; /* rows of this table that changes encoded before in the batch will have added */
+    uint32_t encoded_rows;
+    struct prepared prepared;
+    float *scratch; /* one vector of any column */
+    size_t scratch_floats;
+    bool graph_dirty; /* links were made that the log does not tell of */
     bool read_only;
     bool poisoned;
     enum velta_durability durability;
@@ -51,6 +71,7 @@ struct velta {
     void *now_context;
     struct velta_executor executor;
     bool executor_made;
+    uint32_t thread_count;
 
     struct watcher *watchers;
     size_t watcher_count;
@@ -70,6 +91,15 @@ static inline struct table *database_rows(const struct velta_table *handle) { re
 int64_t database_now(struct velta *db);
 /* Fails when the handle or database cannot be used (dropped table, call from inside a callback). */
 VELTA_MUST_USE enum velta_status database_check(const struct velta_table *handle, struct velta_error *error);
+/* Fails when nothing may be written: read-only, poisoned, or inside a callback. */
+VELTA_MUST_USE enum velta_status database_check_writable(const struct velta *db, struct velta_error *error);
+/* A column by name; `kind_of_call` fills the sentence. UNKNOWN_COLUMN names the table. */
+VELTA_MUST_USE enum velta_status database_find_column(const struct table *table, const char *name, size_t *column,
+                                                      struct velta_error *error);
+/* The threads, made at first use; never fails (one thread where there are no more). NULL: this thread alone. */
+const struct velta_executor *database_executor(struct velta *db);
+/* Adds handles for tables that have none. */
+VELTA_MUST_USE enum velta_status database_make_handles(struct velta *db, struct velta_error *error);
 
 /* at_ms -> sequence for a table: HISTORY_NOW for 0 and for times not before the last change. */
 VELTA_MUST_USE enum velta_status database_sequence_at(const struct velta_table *handle, int64_t at_ms,
@@ -78,22 +108,55 @@ VELTA_MUST_USE enum velta_status database_sequence_at(const struct velta_table *
 /* ---- commit.c ---- */
 /*
  * Commits changes as one all-or-nothing batch: each is already checked against the state as it will be when its turn
- * comes; this assigns sequences and times (time_ms 0: now), reserves, logs, applies, tells watchers.
+ * comes; this assigns sequences and times (time_ms 0: now), reserves, logs, applies, tells watchers. At most one change
+ * of the batch may be of the schema or the tags, and then it is alone.
  */
 VELTA_MUST_USE enum velta_status commit_changes(struct velta *db, struct change *changes, size_t change_count,
                                                 int64_t time_ms, const struct velta_progress *progress,
                                                 struct velta_error *error);
-/* Reserve and apply one change to the state (no log): replay's half. */
-VELTA_MUST_USE enum velta_status commit_reserve(struct velta *db, const struct change *change,
-                                                struct velta_error *error);
-void commit_apply(struct velta *db, const struct change *change);
 /* Runs the storage machine's present task to its end. */
 VELTA_MUST_USE enum velta_status commit_drive(struct velta *db, struct velta_error *error);
 /* Writes pending changes to the log (and syncs when `sync`). */
 VELTA_MUST_USE enum velta_status commit_flush(struct velta *db, bool sync, struct velta_error *error);
 struct record_schema commit_record_schema(struct velta *db);
-/* history_vector_function over a snapshot_table's indexes (context): the decoded vector of a codes-only column. */
+
+/* ---- apply.c ---- */
+/*
+ * Everything that applying the change can need, the changes of its batch before it being reserved but not yet applied.
+ * `added`: index nodes that those may add. Schema and tags: what will be is put into db->prepared.
+ */
+VELTA_MUST_USE enum velta_status apply_reserve(struct velta *db, const struct change *change, uint32_t *added,
+                                               struct velta_error *error);
+/* Takes back what was reserved and not applied. */
+void apply_abandon(struct velta *db);
+/* The change, its history and the counters of sequence and time. Cannot fail. */
+void apply_change(struct velta *db, const struct change *change);
+/* One delta on a vector; returns nothing but may make the vector not finite. */
+void apply_delta(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector,
+                 uint32_t dimensions);
+/* history_vector_function over a snapshot_table (context): the decoded vector of a codes-only column. */
 void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, float *out);
+
+/* ---- replay.c ---- */
+/* Applies the committed frames of the log after the state it belongs to. CORRUPT with the offset in the log. */
+VELTA_MUST_USE enum velta_status replay_log(struct velta *db, const struct velta_progress *progress,
+                                            struct velta_error *error);
+
+/* ---- checkpoint.c ---- */
+VELTA_MUST_USE enum velta_status checkpoint_run(struct velta *db, const struct snapshot_state *state, bool all,
+                                                const struct velta_progress *progress, struct velta_error *error);
+/* Reads the state from the storage just opened. */
+VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress,
+                                                 struct velta_error *error);
+
+/* ---- write_delta.c ---- */
+/*
+ * Whether deltas on rows of one vector column, applied in order, are possible: the vectors are not NULL and stay
+ * finite. `index` of the offending one in error->offset.
+ */
+VELTA_MUST_USE enum velta_status write_check_deltas(struct velta *db, const struct snapshot_table *owner,
+                                                    uint32_t column, const struct vector_delta *deltas, size_t count,
+                                                    struct velta_error *error);
 
 /* ---- read.c ---- */
 /* Rows of keys just after `sequence` (HISTORY_NOW: now); VELTA_NO_ROW where none lives. Checks the kind of keys. */

@@ -34,7 +34,7 @@
 extern "C" {
 #endif
 
-#define VELTA_VERSION "0.1.0"
+#define VELTA_VERSION_TEXT "0.1.0" /* VELTA_VERSION is a status */
 
 typedef struct velta velta;
 typedef struct velta_table velta_table;

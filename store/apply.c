@@ -1,0 +1,467 @@
+/*
+ * What a change does to the state: memory first (apply_reserve), then the change itself, which cannot fail.
+ *
+ * The writer and the replay of the log both come through here, so the same changes in the same order give the same
+ * state. History is told of a change just before it happens; vector deltas are told and applied one at a time, because
+ * a batch may hold several on one row.
+ *
+ * Schema changes and tags make their new objects while reserving and only hang them in when applied. An added column is
+ * the exception: it is put at the table's end when reserved (core/ has one step for it) and taken off again by
+ * apply_abandon; until then nobody but the log's codec looks at the table.
+ */
+#include <float.h>
+#include <string.h>
+
+#include "store/database.h"
+
+/* ---- helpers */
+
+static struct snapshot_table *owner_of(struct velta *db, const struct change *change) {
+    return &db->state.tables[change->table];
+}
+
+void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, float *out) {
+    const struct snapshot_table *owner = snapshot_table;
+    hnsw_decode(owner->indexes[column], row, out);
+}
+
+void apply_delta(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector,
+                 uint32_t dimensions) {
+    switch (delta->operation) {
+    case DELTA_SPARSE:
+        simd->sparse_f32(vector, delta->indices, delta->values, delta->count, delta->set ? SIMD_SET : SIMD_ADD);
+        break;
+    case DELTA_DENSE:
+        if (delta->set) {
+            memcpy(vector, delta->values, dimensions * sizeof *vector);
+        } else {
+            simd->add_f32(vector, delta->values, dimensions);
+        }
+        break;
+    case DELTA_SCALE:
+        simd->scale_f32(vector, delta->amount, dimensions);
+        break;
+    case DELTA_OFFSET:
+        simd->offset_f32(vector, delta->amount, dimensions);
+        break;
+    }
+}
+
+/* Values that are not NULL. */
+static uint32_t present_count(const struct column_values *values, uint32_t count) {
+    uint32_t present = 0;
+    if (!values->data) {
+        return 0;
+    }
+    if (!values->valid) {
+        return count;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        present += bitmap_get(values->valid, i);
+    }
+    return present;
+}
+
+static enum velta_status reserve_scratch(struct velta *db, uint32_t dimensions, struct velta_error *error) {
+    if (dimensions <= db->scratch_floats) {
+        return VELTA_OK;
+    }
+    float *larger =
+        memory_resize(db->memory, db->scratch, db->scratch_floats * sizeof *larger, dimensions * sizeof *larger);
+    if (!larger) {
+        return memory_fail(db->memory, error);
+    }
+    db->scratch = larger;
+    db->scratch_floats = dimensions;
+    return VELTA_OK;
+}
+
+/* ---- reserving */
+
+static enum velta_status reserve_insert(struct velta *db, const struct change *change, uint32_t *added,
+                                        struct velta_error *error) {
+    struct snapshot_table *owner = owner_of(db, change);
+    struct table *table = owner->table;
+    uint32_t most = 0;
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (owner->indexes[i]) {
+            uint32_t present = present_count(&change->values[i], change->row_count);
+            most = present > most ? present : most;
+        }
+    }
+    *added += most;
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (owner->indexes[i]) {
+            enum velta_status status =
+                hnsw_reserve(owner->indexes[i], change->first_row + change->row_count, *added, error);
+            status = status ? status : reserve_scratch(db, table->columns[i]->spec.dimensions, error);
+            if (status) {
+                return status;
+            }
+        }
+    }
+    return table_reserve_append_at(table, change->first_row, change->values, change->row_count, error);
+}
+
+static enum velta_status reserve_set(struct velta *db, const struct change *change, uint32_t *added,
+                                     struct velta_error *error) {
+    struct snapshot_table *owner = owner_of(db, change);
+    struct table *table = owner->table;
+    struct hnsw *index = owner->indexes[change->column];
+    if (index) {
+        for (uint32_t i = 0; i < change->row_count; i++) {
+            *added += !hnsw_contains(index, change->rows[i]);
+        }
+        enum velta_status status = hnsw_reserve(index, table->row_count, *added, error);
+        status = status ? status : reserve_scratch(db, table->columns[change->column]->spec.dimensions, error);
+        if (status) {
+            return status;
+        }
+    }
+    return table_reserve_set(table, change->column, change->values, change->rows, change->row_count, error);
+}
+
+static enum velta_status reserve_indexes(struct velta *db, const struct change *change, uint32_t added,
+                                         struct velta_error *error) {
+    struct snapshot_table *owner = owner_of(db, change);
+    for (size_t i = 0; i < owner->table->column_count; i++) {
+        if (owner->indexes[i]) {
+            enum velta_status status = hnsw_reserve(owner->indexes[i], owner->table->row_count + added, added, error);
+            if (status) {
+                return status;
+            }
+        }
+    }
+    return VELTA_OK;
+}
+
+static enum velta_status reserve_vectors(struct velta *db, const struct change *change, uint32_t added,
+                                         struct velta_error *error) {
+    struct snapshot_table *owner = owner_of(db, change);
+    enum velta_status status = reserve_scratch(db, owner->table->columns[change->column]->spec.dimensions, error);
+    if (!status && owner->indexes[change->column]) {
+        status = hnsw_reserve(owner->indexes[change->column], owner->table->row_count + added, added, error);
+    }
+    return status;
+}
+
+static enum velta_status reserve_table(struct velta *db, const struct change *change, struct velta_error *error) {
+    struct prepared *prepared = &db->prepared;
+    enum velta_status status =
+        snapshot_table_create(&db->state, change->name, change->columns, change->column_count, &prepared->table, error);
+    if (status) {
+        return status;
+    }
+    prepared->table.number = change->table;
+    prepared->tables = memory_allocate(db->memory, (db->state.table_count + 1) * sizeof *prepared->tables);
+    prepared->handle = memory_allocate_zero(db->memory, sizeof *prepared->handle);
+    if (!prepared->tables || !prepared->handle) {
+        return memory_fail(db->memory, error);
+    }
+    return memory_grow_array(db->memory, (void **)&db->handles, &db->handle_capacity, db->state.table_count + 1,
+                             sizeof(struct velta_table *), error);
+}
+
+static enum velta_status reserve_column(struct velta *db, const struct change *change, struct velta_error *error) {
+    struct snapshot_table *owner = owner_of(db, change);
+    enum velta_status status = table_add_column(owner->table, change->columns, error);
+    if (status) {
+        return status;
+    }
+    db->prepared.column_of = db->handles[change->table];
+    return snapshot_table_make_indexes(&db->state, owner, error);
+}
+
+static struct snapshot_tag *find_tag(struct velta *db, const char *name) {
+    for (size_t i = 0; i < db->state.tag_count; i++) {
+        if (strcmp(db->state.tags[i].name, name) == 0) {
+            return &db->state.tags[i];
+        }
+    }
+    return NULL;
+}
+
+static enum velta_status reserve_tag(struct velta *db, const struct change *change, struct velta_error *error) {
+    struct prepared *prepared = &db->prepared;
+    if (find_tag(db, change->name)) {
+        return VELTA_OK;
+    }
+    prepared->tags = memory_allocate(db->memory, (db->state.tag_count + 1) * sizeof *prepared->tags);
+    prepared->tag_name = memory_allocate(db->memory, strlen(change->name) + 1);
+    if (!prepared->tags || !prepared->tag_name) {
+        return memory_fail(db->memory, error);
+    }
+    strcpy(prepared->tag_name, change->name);
+    return VELTA_OK;
+}
+
+enum velta_status apply_reserve(struct velta *db, const struct change *change, uint32_t *added,
+                                struct velta_error *error) {
+    enum velta_status status = VELTA_OK;
+    switch (change->kind) {
+    case CHANGE_TABLE_CREATE:
+        return reserve_table(db, change, error);
+    case CHANGE_TABLE_DROP:
+        return VELTA_OK;
+    case CHANGE_COLUMN_ADD:
+        return reserve_column(db, change, error);
+    case CHANGE_TAG:
+        return reserve_tag(db, change, error);
+    case CHANGE_ROWS_INSERT:
+        status = reserve_insert(db, change, added, error);
+        break;
+    case CHANGE_ROWS_SET:
+        status = reserve_set(db, change, added, error);
+        break;
+    case CHANGE_ROWS_DELETE:
+        status = reserve_indexes(db, change, *added, error);
+        break;
+    case CHANGE_ROWS_EXPIRY:
+        status = table_reserve_expiry(owner_of(db, change)->table, error);
+        break;
+    case CHANGE_VECTORS:
+        status = reserve_vectors(db, change, *added, error);
+        break;
+    }
+    if (!status) {
+        status = history_reserve(owner_of(db, change)->history, owner_of(db, change)->table, change, error);
+    }
+    return status;
+}
+
+static void abandon_column(const struct velta_table *handle) {
+    struct snapshot_table *owner = database_table(handle);
+    size_t last = owner->table->column_count - 1;
+    if (last < owner->index_capacity && owner->indexes[last]) {
+        hnsw_destroy(owner->indexes[last]);
+        owner->indexes[last] = NULL;
+    }
+    column_destroy(owner->table->columns[last]);
+    owner->table->column_count = last;
+}
+
+void apply_abandon(struct velta *db) {
+    struct prepared *prepared = &db->prepared;
+    if (prepared->column_of) {
+        abandon_column(prepared->column_of);
+    }
+    snapshot_table_destroy(db->memory, &prepared->table);
+    memory_release(db->memory, prepared->tables, (db->state.table_count + 1) * sizeof *prepared->tables);
+    memory_release(db->memory, prepared->handle, sizeof *prepared->handle);
+    memory_release(db->memory, prepared->tags, (db->state.tag_count + 1) * sizeof *prepared->tags);
+    memory_release(db->memory, prepared->tag_name, prepared->tag_name ? strlen(prepared->tag_name) + 1 : 0);
+    *prepared = (struct prepared){0};
+    for (size_t i = 0; i < db->state.table_count; i++) {
+        if (!db->state.tables[i].dropped) {
+            table_abandon_reserve(db->state.tables[i].table);
+            history_abandon(db->state.tables[i].history);
+        }
+    }
+}
+
+/* ---- applying */
+
+/* The stored value of a row as f32: in place, or decoded into the scratch. */
+static const float *stored_vector(struct velta *db, const struct column *column, uint32_t row) {
+    if (column->spec.element == VELTA_F32) {
+        struct vector_view view = column_vectors(column);
+        return vector_view_row(&view, row);
+    }
+    column_get_vector(column, row, db->scratch);
+    return db->scratch;
+}
+
+/* Value i of a batch as f32: what a codes-only column is given. */
+static const float *batch_vector(struct velta *db, const struct column *column, const struct column_values *values,
+                                 size_t i) {
+    size_t dimensions = column->spec.dimensions;
+    if (values->element == VELTA_F32) {
+        return (const float *)values->data + i * dimensions;
+    }
+    db->simd->f16_to_f32((const uint16_t *)values->data + i * dimensions, db->scratch, dimensions);
+    return db->scratch;
+}
+
+static const float *new_vector(struct velta *db, const struct column *column, const struct column_values *values,
+                               size_t i, uint32_t row) {
+    return column->spec.element == VELTA_CODES ? batch_vector(db, column, values, i) : stored_vector(db, column, row);
+}
+
+static void apply_insert(struct velta *db, const struct change *change) {
+    struct snapshot_table *owner = owner_of(db, change);
+    struct table *table = owner->table;
+    uint32_t first_row = table_apply_append(table, change->values, change->row_count);
+    for (size_t c = 0; c < table->column_count; c++) {
+        if (!owner->indexes[c]) {
+            continue;
+        }
+        for (uint32_t i = 0; i < change->row_count; i++) {
+            if (!column_is_null(table->columns[c], first_row + i)) {
+                hnsw_add(owner->indexes[c], first_row + i,
+                         new_vector(db, table->columns[c], &change->values[c], i, first_row + i));
+            }
+        }
+    }
+}
+
+static void apply_set(struct velta *db, const struct change *change) {
+    struct snapshot_table *owner = owner_of(db, change);
+    const struct column *column = owner->table->columns[change->column];
+    struct hnsw *index = owner->indexes[change->column];
+    table_apply_set(owner->table, change->column, change->values, change->rows, change->row_count);
+    for (uint32_t i = 0; index && i < change->row_count; i++) {
+        uint32_t row = change->rows[i];
+        bool was_there = hnsw_contains(index, row);
+        if (column_is_null(column, row)) {
+            if (was_there) {
+                hnsw_remove(index, row);
+            }
+        } else {
+            (was_there ? hnsw_update : hnsw_add)(index, row, new_vector(db, column, change->values, i, row));
+        }
+    }
+}
+
+static void apply_delete(struct velta *db, const struct change *change) {
+    struct snapshot_table *owner = owner_of(db, change);
+    for (size_t c = 0; c < owner->table->column_count; c++) {
+        for (uint32_t i = 0; owner->indexes[c] && i < change->row_count; i++) {
+            if (hnsw_contains(owner->indexes[c], change->rows[i])) {
+                hnsw_remove(owner->indexes[c], change->rows[i]);
+            }
+        }
+    }
+    table_apply_delete(owner->table, change->rows, change->row_count);
+}
+
+/*
+ * A codes-only vector is its decoded value plus the delta. Values that differ from the written ones by rounding may
+ * overflow where the check before the commit found that the written ones do not: held at the largest number.
+ */
+static void hold_finite(const struct simd_kernels *simd, float *vector, uint32_t dimensions) {
+    if (simd->all_finite_f32(vector, dimensions)) {
+        return;
+    }
+    for (uint32_t i = 0; i < dimensions; i++) {
+        vector[i] = !(vector[i] >= -FLT_MAX) ? -FLT_MAX : vector[i] > FLT_MAX ? FLT_MAX : vector[i];
+    }
+}
+
+static void apply_vector(struct velta *db, struct snapshot_table *owner, uint32_t column_number,
+                         const struct vector_delta *delta) {
+    struct column *column = owner->table->columns[column_number];
+    struct hnsw *index = owner->indexes[column_number];
+    uint32_t dimensions = column->spec.dimensions;
+    float *vector = db->scratch;
+    if (column->spec.element == VELTA_F32) {
+        vector = column_vector_for_write(column, delta->row);
+        apply_delta(db->simd, delta, vector, dimensions);
+    } else if (column->spec.element == VELTA_F16) {
+        uint16_t *stored = column_vector_for_write(column, delta->row);
+        db->simd->f16_to_f32(stored, vector, dimensions);
+        apply_delta(db->simd, delta, vector, dimensions);
+        db->simd->f32_to_f16(vector, stored, dimensions);
+        db->simd->f16_to_f32(stored, vector, dimensions);
+    } else {
+        hnsw_decode(index, delta->row, vector);
+        apply_delta(db->simd, delta, vector, dimensions);
+        hold_finite(db->simd, vector, dimensions);
+    }
+    if (index) {
+        hnsw_update(index, delta->row, vector);
+    }
+}
+
+static void apply_vectors(struct velta *db, const struct change *change) {
+    struct snapshot_table *owner = owner_of(db, change);
+    struct change one = *change;
+    one.delta_count = 1;
+    for (uint32_t i = 0; i < change->delta_count; i++) {
+        one.deltas = &change->deltas[i];
+        one.sequence = change->sequence + i;
+        history_push(owner->history, owner->table, &one, commit_codes_vector, owner);
+        apply_vector(db, owner, change->column, one.deltas);
+    }
+}
+
+static void apply_table(struct velta *db) {
+    struct prepared *prepared = &db->prepared;
+    size_t count = db->state.table_count;
+    if (count > 0) {
+        memcpy(prepared->tables, db->state.tables, count * sizeof *prepared->tables);
+    }
+    prepared->tables[count] = prepared->table;
+    *prepared->handle = (struct velta_table){.db = db, .number = (uint32_t)count};
+    memory_release(db->memory, db->state.tables, count * sizeof *db->state.tables);
+    db->state.tables = prepared->tables;
+    db->state.table_count = count + 1;
+    db->handles[count] = prepared->handle;
+    *prepared = (struct prepared){0};
+}
+
+static void apply_drop(struct velta *db, const struct change *change) {
+    snapshot_table_destroy(db->memory, owner_of(db, change));
+    owner_of(db, change)->dropped = true;
+    db->handles[change->table]->dropped = true;
+    db->layout_epoch++;
+}
+
+static void apply_tag(struct velta *db, const struct change *change) {
+    struct prepared *prepared = &db->prepared;
+    struct snapshot_tag *tag = find_tag(db, change->name);
+    if (!tag) {
+        size_t count = db->state.tag_count;
+        if (count > 0) {
+            memcpy(prepared->tags, db->state.tags, count * sizeof *prepared->tags);
+        }
+        memory_release(db->memory, db->state.tags, count * sizeof *db->state.tags);
+        db->state.tags = prepared->tags;
+        db->state.tag_count = count + 1;
+        tag = &db->state.tags[count];
+        tag->name = prepared->tag_name;
+        *prepared = (struct prepared){0};
+    }
+    tag->sequence = change->sequence;
+    tag->time_ms = change->time_ms;
+}
+
+void apply_change(struct velta *db, const struct change *change) {
+    bool of_rows = change->kind == CHANGE_ROWS_INSERT || change->kind == CHANGE_ROWS_SET ||
+                   change->kind == CHANGE_ROWS_DELETE || change->kind == CHANGE_ROWS_EXPIRY;
+    if (of_rows) {
+        struct snapshot_table *owner = owner_of(db, change);
+        history_push(owner->history, owner->table, change, commit_codes_vector, owner);
+    }
+    switch (change->kind) {
+    case CHANGE_TABLE_CREATE:
+        apply_table(db);
+        break;
+    case CHANGE_TABLE_DROP:
+        apply_drop(db, change);
+        break;
+    case CHANGE_COLUMN_ADD:
+        db->prepared.column_of = NULL;
+        break;
+    case CHANGE_ROWS_INSERT:
+        apply_insert(db, change);
+        break;
+    case CHANGE_ROWS_SET:
+        apply_set(db, change);
+        break;
+    case CHANGE_ROWS_DELETE:
+        apply_delete(db, change);
+        break;
+    case CHANGE_ROWS_EXPIRY:
+        table_apply_expiry(owner_of(db, change)->table, change->rows, change->times_ms, change->row_count);
+        break;
+    case CHANGE_VECTORS:
+        apply_vectors(db, change);
+        break;
+    case CHANGE_TAG:
+        apply_tag(db, change);
+        break;
+    }
+    db->state.schema_dirty = true;
+    db->next_sequence = change->sequence + change_span(change);
+    db->last_time_ms = change->time_ms;
+}

@@ -6,7 +6,10 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 unset MAKEFLAGS MAKELEVEL MFLAGS
 build=${VELTA_BUILD:-build}
-make -s BUILD="$build" PREFIX=/opt/velta DESTDIR="$folder/root" install >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+make -s BUILD="$build" PREFIX=/opt/velta DESTDIR="$folder/root" install >"$folder/log" 2>&1 || {
+    cat "$folder/log"
+    exit 1
+}
 root=$folder/root/opt/velta
 
 if grep -n '#include "' "$root/include/velta.h"; then

@@ -13,8 +13,8 @@ import rules  # noqa: E402  (beside this file)
 
 GOOD = {
     'core/good.h': '/* Good. */\n#ifndef VELTA_CORE_GOOD_H\n#define VELTA_CORE_GOOD_H\n\n#include "simd/simd.h"\n\n'
-                   'VELTA_MUST_USE enum velta_status good_open(int a);\nVELTA_MUST_USE\nenum velta_status good_two(int a,'
-                   '\n    int b);\n#endif\n',
+                   'VELTA_MUST_USE enum velta_status good_open(int a);\nVELTA_MUST_USE\n'
+                   'enum velta_status good_two(int a,\n    int b);\n#endif\n',
     'core/good.c': '/* Good: says malloc( only in a comment. */\n#include "core/good.h"\n\nvoid good(struct a *a) {\n'
                    '    a->free("malloc(1)");\n}\nint good_long = {\n' + '    1,\n' * 100 + '};\n',
     'core/system_allocator.c': '/* The one. */\nvoid *one(void) {\n    return malloc(1);\n}\n',

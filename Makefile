@@ -71,6 +71,7 @@ LDFLAGS_asan := $(SANITIZE)
 LDFLAGS_cov := --coverage
 LDFLAGS_fuzz := $(SANITIZE) -fsanitize=fuzzer
 LDLIBS := -lm -pthread
+CLI_LDLIBS := -ljansson -lcsv
 # The command reads JSON and CSV with these; the library needs neither.
 CLI_LDLIBS := -ljansson -lcsv
 # Kernels may use what their set names, and nothing else may.
@@ -89,7 +90,7 @@ endef
 
 # ---- set-up: packages (once, remembered by a stamp), the LZ4 source
 
-native_packages := gcc libc6-dev libxxhash-dev libcsv-dev libjansson-dev
+native_packages := gcc libc6-dev libxxhash-dev libjansson-dev libcsv-dev libcsv-dev libjansson-dev
 test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
 	python3 python3-numpy pkg-config
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy

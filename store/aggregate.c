@@ -54,7 +54,9 @@ struct aggregation {
 
 /* ---- reading a chunk ---- */
 
-static bool is_float(const struct column *column) { return column->spec.type == VELTA_FLOAT; }
+static bool is_float(const struct column *column) {
+    return column->spec.type == VELTA_FLOAT;
+}
 
 static bool slab_valid(const struct column_slab *slab, uint32_t row) {
     return !slab->valid || bitmap_get(slab->valid, row);
@@ -104,8 +106,8 @@ static enum velta_status add_group(struct aggregation *work, struct group_key ke
     *group = (int32_t)work->group_count++;
     work->groups[*group] = key;
     for (size_t i = 0; i < per_group; i++) {
-        work->accumulators[(size_t)*group * per_group + i] = (struct accumulator){
-            .min = INT64_MAX, .max = INT64_MIN, .float_min = INFINITY, .float_max = -INFINITY};
+        work->accumulators[(size_t)*group * per_group + i] =
+            (struct accumulator){.min = INT64_MAX, .max = INT64_MIN, .float_min = INFINITY, .float_max = -INFINITY};
     }
     return VELTA_OK;
 }
@@ -270,7 +272,8 @@ static enum velta_status check_query(struct aggregation *work, struct velta_erro
         const struct velta_aggregate *aggregate = &query->aggregates[i];
         if (aggregate->kind < VELTA_COUNT || aggregate->kind > VELTA_MEAN ||
             (!aggregate->column && aggregate->kind != VELTA_COUNT)) {
-            return velta_fail(error, VELTA_INVALID, i, "aggregate %zu needs a kind and, unless it is COUNT, a column", i);
+            return velta_fail(error, VELTA_INVALID, i, "aggregate %zu needs a kind and, unless it is COUNT, a column",
+                              i);
         }
         if (aggregate->column) {
             enum velta_status status = find_number_column(table, aggregate->column, &work->columns[i], error);
@@ -494,8 +497,7 @@ static enum velta_status make_result(struct aggregation *work, velta_result **ou
         kept = count < work->query->top ? count : work->query->top;
     }
     struct velta_result *result;
-    enum velta_status status =
-        result_create(work->handle->db, kept, work->query->aggregate_count + 1, &result, error);
+    enum velta_status status = result_create(work->handle->db, kept, work->query->aggregate_count + 1, &result, error);
     if (!status) {
         status = emit(work, result, order, error);
         if (status) {

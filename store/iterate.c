@@ -68,8 +68,7 @@ static enum velta_status take_rows(struct velta_iterator *iterator, const struct
     const struct table *table = database_rows(iterator->handle);
     struct memory *memory = table->memory;
     struct filtering visible;
-    enum velta_status status =
-        filtering_rows(iterator->handle, NULL, NULL, sequence, at_ms, true, &visible, error);
+    enum velta_status status = filtering_rows(iterator->handle, NULL, NULL, sequence, at_ms, true, &visible, error);
     if (status) {
         return status;
     }

@@ -101,7 +101,8 @@ static enum velta_status check_search(struct query *query, struct velta_error *e
     query->k = search->k ? search->k : QUERY_DEFAULT_K;
     for (size_t i = 0; i < sizeof search->reserved / sizeof *search->reserved; i++) {
         if (search->reserved[i]) {
-            return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "reserved fields of struct velta_search must be 0");
+            return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET,
+                              "reserved fields of struct velta_search must be 0");
         }
     }
     if (query->k > QUERY_MAX_K) {
@@ -176,7 +177,9 @@ static void scan(struct query *query, const uint64_t *bits, const float *vector,
     }
 }
 
-static enum velta_strategy public_strategy(enum hnsw_strategy strategy) { return (enum velta_strategy)strategy; }
+static enum velta_strategy public_strategy(enum hnsw_strategy strategy) {
+    return (enum velta_strategy)strategy;
+}
 
 static enum velta_status search_one(struct query *query, size_t number, struct velta_result *result,
                                     struct velta_error *error) {

@@ -227,11 +227,21 @@ enum velta_status result_fill(struct velta_result *result, const struct velta_ta
     return VELTA_OK;
 }
 
-size_t velta_result_count(const velta_result *result) { return result->slot_count; }
-uint32_t velta_result_k(const velta_result *result) { return result->k; }
-const uint32_t *velta_result_rows(const velta_result *result) { return result->rows; }
-const float *velta_result_distances(const velta_result *result) { return result->distances; }
-size_t velta_result_column_count(const velta_result *result) { return result->column_count; }
+size_t velta_result_count(const velta_result *result) {
+    return result->slot_count;
+}
+uint32_t velta_result_k(const velta_result *result) {
+    return result->k;
+}
+const uint32_t *velta_result_rows(const velta_result *result) {
+    return result->rows;
+}
+const float *velta_result_distances(const velta_result *result) {
+    return result->distances;
+}
+size_t velta_result_column_count(const velta_result *result) {
+    return result->column_count;
+}
 
 const struct velta_explain *velta_result_explain(const velta_result *result, size_t query) {
     return query < result->explain_count ? &result->explains[query] : NULL;

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static void merge(const uint32_t *from, uint32_t *to, size_t start, size_t middle, size_t end,
-                  sort_less_function *less, const void *context) {
+static void merge(const uint32_t *from, uint32_t *to, size_t start, size_t middle, size_t end, sort_less_function *less,
+                  const void *context) {
     size_t left = start;
     size_t right = middle;
     for (size_t i = start; i < end; i++) {

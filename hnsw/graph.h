@@ -50,6 +50,7 @@ enum hnsw_node_flags {
 };
 
 struct hnsw_scratch; /* hnsw/scratch.h: one per concurrent search */
+struct hnsw_finder;  /* hnsw/search.h: what only searching needs; made by the first search */
 
 enum { HNSW_DRIFT_ONE = 4096 };
 
@@ -97,10 +98,13 @@ struct hnsw {
     bool row_map_dirty;
 
     struct hnsw_scratch *scratch; /* of the calling thread */
+    struct hnsw_finder *finder;   /* NULL until the first search */
 
     /* what calibration learnt; see hnsw/filtered.c */
     float beam_gamma;
     uint32_t default_ef;
+    uint32_t rerank_depth;
+    float longest; /* dot: about the length of the longest vector */
     float cost_scan_ns;  /* per row scanned */
     float cost_visit_ns; /* per node visited */
     float hard_visits;   /* running mean of visits on hard queries */

@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "hnsw/link.h"
+#include "hnsw/search.h"
 
 enum {
     SLAB_TARGET_BYTES = SLAB_MAX_BYTES,
@@ -78,6 +79,7 @@ enum velta_status hnsw_create(struct memory *memory, const struct simd_kernels *
 void hnsw_destroy(struct hnsw *index) {
     if (!index) return;
     struct memory *memory = index->memory;
+    hnsw_finder_destroy(index);
     hnsw_scratch_destroy(index, index->scratch);
     for (size_t i = 0; i < index->slab_count; i++)
         slab_release(memory, index->slabs[i], slab_bytes(index, slab_blocks(index, i)));

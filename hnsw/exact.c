@@ -1,0 +1,262 @@
+/*
+ * True distances, and scans that miss nothing: the oracle that every approximation is measured against.
+ *
+ * A scan by vectors computes each candidate's distance from the column's own values (decoded codes where only codes are
+ * kept). A scan by codes computes integer dots in the index's blocks, a quarter of the bytes, and true distances for
+ * the best few: not exact by definition, but no test set has shown a miss with 64 of them. Both read candidates in
+ * batches and ask for the lines of the next batch before they compute the current one.
+ *
+ * The order of results is (distance, row): equal vectors come in row order whatever the traversal met first.
+ */
+#include <math.h>
+
+#include "hnsw/search.h"
+
+/* ---- distances */
+
+float hnsw_query_norm(const struct hnsw *index, const float *vector) {
+    if (index->options.metric != VELTA_COSINE) return 0.0F;
+    return sqrtf(index->simd->dot_f32(vector, vector, index->options.dimensions));
+}
+
+static inline float cosine_distance(float dot, float norm_a, float norm_b) {
+    float product = norm_a * norm_b;
+    return product > 0.0F ? 1.0F - dot / product : 1.0F;
+}
+
+float hnsw_distance(const struct simd_kernels *simd, enum velta_metric metric, const float *a, const float *b,
+                    uint32_t dimensions) {
+    if (metric == VELTA_L2) return simd->l2_f32(a, b, dimensions);
+    float dot = simd->dot_f32(a, b, dimensions);
+    if (metric == VELTA_DOT) return -dot;
+    float norm_a = sqrtf(simd->dot_f32(a, a, dimensions));
+    float norm_b = sqrtf(simd->dot_f32(b, b, dimensions));
+    return cosine_distance(dot, norm_a, norm_b);
+}
+
+static void kernel_rows(const struct hnsw *index, const float *query, const void *const *rows, uint32_t count,
+                        enum velta_element element, float *out) {
+    const struct simd_kernels *simd = index->simd;
+    size_t n = index->options.dimensions;
+    bool l2 = index->options.metric == VELTA_L2;
+    if (element == VELTA_F16) {
+        (l2 ? simd->l2_f16_rows : simd->dot_f16_rows)(query, (const uint16_t *const *)rows, count, n, out);
+    } else {
+        (l2 ? simd->l2_f32_rows : simd->dot_f32_rows)(query, (const float *const *)rows, count, n, out);
+    }
+}
+
+static float decoded_distance(const struct hnsw *index, const struct hnsw_task *task, uint32_t node) {
+    const struct simd_kernels *simd = index->simd;
+    const float *query = task->query->vector;
+    float *vector = index->scratch->vector;
+    size_t n = index->options.dimensions;
+    hnsw_decode_block(index, hnsw_block(index, node), vector);
+    if (index->options.metric == VELTA_L2) return simd->l2_f32(query, vector, n);
+    float dot = simd->dot_f32(query, vector, n);
+    if (index->options.metric == VELTA_DOT) return -dot;
+    return cosine_distance(dot, task->norm, sqrtf(simd->dot_f32(vector, vector, n)));
+}
+
+void hnsw_true_distances(const struct hnsw *index, const struct hnsw_task *task, const uint32_t *nodes, uint32_t count,
+                         float *out) {
+    const float *query = task->query->vector;
+    if (index->codes_only) {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = decoded_distance(index, task, nodes[i]);
+        return;
+    }
+    struct vector_view view = column_vectors(index->vectors);
+    const void *rows[HNSW_SCAN_BATCH];
+    for (uint32_t first = 0; first < count; first += HNSW_SCAN_BATCH) {
+        uint32_t n = count - first < HNSW_SCAN_BATCH ? count - first : HNSW_SCAN_BATCH;
+        for (uint32_t i = 0; i < n; i++)
+            rows[i] = vector_view_row(&view, index->row_of_node[nodes[first + i]]);
+        kernel_rows(index, query, rows, n, view.element, out + first);
+    }
+    if (index->options.metric == VELTA_DOT) {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = -out[i];
+    } else if (index->options.metric == VELTA_COSINE) {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = cosine_distance(out[i], task->norm, hnsw_params_of(index, hnsw_block(index, nodes[i]))->norm);
+    }
+}
+
+void hnsw_distances(const struct hnsw *index, const float *query, const uint32_t *rows, size_t count, float *out) {
+    struct hnsw_query asked = {.vector = query};
+    struct hnsw_task task = {.query = &asked, .norm = hnsw_query_norm(index, query)};
+    uint32_t nodes[HNSW_SCAN_BATCH];
+    for (size_t first = 0; first < count; first += HNSW_SCAN_BATCH) {
+        size_t n = count - first < HNSW_SCAN_BATCH ? count - first : HNSW_SCAN_BATCH;
+        for (size_t i = 0; i < n; i++)
+            nodes[i] = index->node_of_row[rows[first + i]];
+        hnsw_true_distances(index, &task, nodes, (uint32_t)n, out + first);
+    }
+}
+
+/* ---- the k best */
+
+void hnsw_top_start(struct hnsw_top *top, uint32_t keep) {
+    top->keep = keep;
+    top->count = top->fresh_count = 0;
+    top->fresh_limit = keep < 16 ? 16 : keep < HNSW_TOP_FRESH ? keep : HNSW_TOP_FRESH;
+    top->limit = UINT64_MAX;
+}
+
+void hnsw_top_merge(struct hnsw_top *top) {
+    uint64_t *keys = top->keys, *fresh = keys + top->keep;
+    uint32_t fresh_count = top->fresh_count, count = top->count;
+    for (uint32_t i = 1; i < fresh_count; i++) {
+        uint64_t key = fresh[i];
+        uint32_t at = i;
+        for (; at > 0 && fresh[at - 1] > key; at--)
+            fresh[at] = fresh[at - 1];
+        fresh[at] = key;
+    }
+    /* How many of each are among the `keep` smallest, then merged from the back into the kept ones' place. */
+    uint32_t from_kept = 0, from_fresh = 0;
+    uint32_t total = count + fresh_count < top->keep ? count + fresh_count : top->keep;
+    if (total == count + fresh_count) {
+        from_kept = count;
+        from_fresh = fresh_count;
+    } else {
+        from_kept = count;
+        for (from_fresh = total - count; from_fresh < fresh_count && from_kept > 0; from_fresh++, from_kept--)
+            if (fresh[from_fresh] > keys[from_kept - 1]) break;
+    }
+    for (uint32_t at = total; from_fresh > 0;) {
+        bool take_fresh = from_kept == 0 || fresh[from_fresh - 1] > keys[from_kept - 1];
+        keys[--at] = take_fresh ? fresh[--from_fresh] : keys[--from_kept];
+    }
+    top->count = total;
+    top->fresh_count = 0;
+    if (total == top->keep) top->limit = keys[total - 1];
+}
+
+/* ---- candidates */
+
+struct hnsw_walk hnsw_walk_all(const struct hnsw *index, const struct hnsw_query *query) {
+    return (struct hnsw_walk){.index = index, .rows = query->rows, .left = query->rows_count};
+}
+
+struct hnsw_walk hnsw_walk_tail(const struct hnsw *index, const struct hnsw_query *query) {
+    return (struct hnsw_walk){.index = index, .rows = query->rows, .tail = true};
+}
+
+static uint32_t walk_tail(struct hnsw_walk *walk, uint32_t *nodes, uint32_t max) {
+    const struct hnsw *index = walk->index;
+    uint32_t words = (index->node_count + 63) / 64, count = 0;
+    while (count < max) {
+        while (walk->word == 0) {
+            if (walk->at == words) return count;
+            walk->word = index->tail_bits[walk->at++];
+        }
+        uint32_t node = (walk->at - 1) * 64 + (uint32_t)__builtin_ctzll(walk->word);
+        walk->word &= walk->word - 1;
+        nodes[count] = node;
+        count += hnsw_matches(index, walk->rows, node);
+    }
+    return count;
+}
+
+/* Ends with the last of the bits counted, because the bitmap may be shorter than the map of rows. */
+static uint32_t walk_bitmap(struct hnsw_walk *walk, uint32_t *nodes, uint32_t max) {
+    const struct hnsw *index = walk->index;
+    uint32_t words = (uint32_t)(((uint64_t)index->row_capacity + 63) / 64), count = 0;
+    while (count < max && walk->left > 0) {
+        while (walk->word == 0) {
+            if (walk->at == words) return count;
+            walk->word = walk->rows[walk->at++];
+        }
+        uint64_t row = (uint64_t)(walk->at - 1) * 64 + (uint64_t)__builtin_ctzll(walk->word);
+        walk->word &= walk->word - 1;
+        walk->left--;
+        if (row >= index->row_capacity) return count;
+        uint32_t node = index->node_of_row[row];
+        nodes[count] = node;
+        count += node != HNSW_NO_NODE;
+    }
+    return count;
+}
+
+uint32_t hnsw_walk_next(struct hnsw_walk *walk, uint32_t *nodes, uint32_t max) {
+    if (walk->tail) return walk_tail(walk, nodes, max);
+    if (walk->rows) return walk_bitmap(walk, nodes, max);
+    const struct hnsw *index = walk->index;
+    uint32_t count = 0;
+    while (count < max && walk->at < index->node_count) {
+        nodes[count] = walk->at;
+        count += index->row_of_node[walk->at++] != VELTA_NO_ROW;
+    }
+    return count;
+}
+
+/* ---- scans */
+
+static void touch_vectors(const struct hnsw *index, const struct vector_view *view, const uint32_t *nodes,
+                          uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        hnsw_touch(vector_view_row(view, index->row_of_node[nodes[i]]), view->row_stride);
+}
+
+static void touch_codes(const struct hnsw *index, const uint32_t *nodes, uint32_t count) {
+    size_t head = index->params_offset + sizeof(struct hnsw_params);
+    for (uint32_t i = 0; i < count; i++)
+        hnsw_touch(hnsw_block(index, nodes[i]), head);
+}
+
+void hnsw_scan_vectors(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk) {
+    struct hnsw_top *results = &index->finder->results;
+    uint32_t nodes[2][HNSW_SCAN_BATCH];
+    float distances[HNSW_SCAN_BATCH];
+    struct vector_view view = {0};
+    if (!index->codes_only) view = column_vectors(index->vectors);
+    uint32_t batch = hnsw_walk_next(&walk, nodes[0], HNSW_SCAN_BATCH);
+    for (unsigned turn = 0; batch > 0; turn ^= 1) {
+        uint32_t next = hnsw_walk_next(&walk, nodes[turn ^ 1], HNSW_SCAN_BATCH);
+        if (!index->codes_only) touch_vectors(index, &view, nodes[turn ^ 1], next);
+        hnsw_true_distances(index, task, nodes[turn], batch, distances);
+        for (uint32_t i = 0; i < batch; i++)
+            hnsw_top_push(results, hnsw_row_key(distances[i], index->row_of_node[nodes[turn][i]]));
+        task->report.rows_scanned += batch;
+        batch = next;
+    }
+    hnsw_top_merge(results);
+}
+
+void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk) {
+    struct hnsw_top *candidates = &index->finder->candidates;
+    const struct hnsw_probe *probe = &index->scratch->probe;
+    uint32_t nodes[2][HNSW_SCAN_BATCH];
+    const uint8_t *rows[HNSW_SCAN_BATCH];
+    int32_t dots[HNSW_SCAN_BATCH];
+    float distances[HNSW_SCAN_BATCH];
+    uint32_t batch = hnsw_walk_next(&walk, nodes[0], HNSW_SCAN_BATCH);
+    for (unsigned turn = 0; batch > 0; turn ^= 1) {
+        uint32_t next = hnsw_walk_next(&walk, nodes[turn ^ 1], HNSW_SCAN_BATCH);
+        touch_codes(index, nodes[turn ^ 1], next);
+        hnsw_distances_codes(index, probe, nodes[turn], batch, rows, dots, distances);
+        for (uint32_t i = 0; i < batch; i++)
+            hnsw_top_push(candidates, hnsw_key(distances[i], nodes[turn][i]));
+        task->report.rows_scanned += batch;
+        batch = next;
+    }
+    hnsw_top_merge(candidates);
+}
+
+void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count) {
+    struct hnsw_top *results = &index->finder->results;
+    uint32_t nodes[HNSW_SCAN_BATCH];
+    float distances[HNSW_SCAN_BATCH];
+    for (uint32_t first = 0; first < count; first += HNSW_SCAN_BATCH) {
+        uint32_t n = count - first < HNSW_SCAN_BATCH ? count - first : HNSW_SCAN_BATCH;
+        for (uint32_t i = 0; i < n; i++)
+            nodes[i] = hnsw_key_node(keys[first + i]);
+        hnsw_true_distances(index, task, nodes, n, distances);
+        for (uint32_t i = 0; i < n; i++)
+            hnsw_top_push(results, hnsw_row_key(distances[i], index->row_of_node[nodes[i]]));
+    }
+    hnsw_top_merge(results);
+    task->report.rows_reranked += count;
+}

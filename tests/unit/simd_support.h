@@ -53,8 +53,8 @@ static inline void block_free(struct block *block) {
     const uint8_t *data = block_data(block);
     for (size_t i = 0; i < GUARD_BYTES + block->offset_bytes; i++)
         assert_int_equal(block->base[i], GUARD_VALUE);
-    for (size_t i = 0; i < GUARD_TAIL_BYTES; i++)
-        assert_int_equal(data[block->size_bytes + i], GUARD_VALUE);
+    for (size_t i = block->size_bytes; i < block->size_bytes + GUARD_TAIL_BYTES; i++)
+        assert_int_equal(data[i], GUARD_VALUE);
     free(block->base);
     block->base = NULL;
 }

@@ -173,18 +173,21 @@ static enum velta_status open_log_search(struct storage *storage, struct velta_e
     return VELTA_OK;
 }
 
-/* Drops what lies behind the last committed frame, durably, before anything is appended in its place. */
+/*
+ * Drops what lies behind the last committed frame, durably, before anything is appended in its place. Where not even the
+ * first frame is left, a new one is written, so that a log is never empty and a missing one is noticed; but only after
+ * the cut is durable, or frames behind a torn first one would join the new one.
+ */
 static void log_cut(struct storage *storage) {
+    uint64_t least = STORAGE_FRAME_HEADER_BYTES;
     storage->tail = storage->committed;
     if (storage->synced > storage->tail.offset) storage->synced = storage->tail.offset;
     storage->step = STEP_LOG_CUT_DONE;
     if (storage->read_only || storage->file_bytes[STORAGE_LOG] == storage->tail.offset) return;
-    storage->step = STEP_LOG_CUT_TRUNCATE;
-    if (storage->tail.offset == 0) { /* a log is never made empty again, so that a missing one is noticed */
-        storage_frame_prepare(storage, NULL, 0, true);
-        storage_emit(storage, STORAGE_WRITE, STORAGE_LOG, 0, STORAGE_FRAME_HEADER_BYTES, storage->scratch, NULL);
-        storage->step = STEP_LOG_CUT_START;
-    }
+    storage->step = STEP_LOG_CUT_SYNC;
+    if (storage->file_bytes[STORAGE_LOG] <= least) return; /* nothing follows the first frame */
+    storage->file_bytes[STORAGE_LOG] = storage->tail.offset > least ? storage->tail.offset : least;
+    storage_emit(storage, STORAGE_TRUNCATE, STORAGE_LOG, storage->file_bytes[STORAGE_LOG], 0, NULL, NULL);
 }
 
 static enum velta_status log_step(struct storage *storage, struct velta_error *error) {
@@ -203,17 +206,20 @@ static enum velta_status log_step(struct storage *storage, struct velta_error *e
     case STEP_LOG_CUT:
         log_cut(storage);
         return VELTA_OK;
-    case STEP_LOG_CUT_START:
-        storage_frame_written(storage);
-        storage->step = STEP_LOG_CUT_TRUNCATE;
+    case STEP_LOG_CUT_SYNC:
+        storage_emit(storage, STORAGE_SYNC, STORAGE_LOG, 0, 0, NULL, NULL);
+        storage->step = storage->tail.offset == 0 ? STEP_LOG_CUT_START : STEP_LOG_CUT_SYNCED;
         return VELTA_OK;
-    case STEP_LOG_CUT_TRUNCATE:
-        storage_emit(storage, STORAGE_TRUNCATE, STORAGE_LOG, storage->tail.offset, 0, NULL, NULL);
+    case STEP_LOG_CUT_START:
+        storage_frame_prepare(storage, NULL, 0, true);
+        storage_emit(storage, STORAGE_WRITE, STORAGE_LOG, 0, STORAGE_FRAME_HEADER_BYTES, storage->scratch, NULL);
+        storage->step = STEP_LOG_CUT_STARTED;
+        return VELTA_OK;
+    case STEP_LOG_CUT_STARTED:
+        storage_frame_written(storage);
         storage->step = STEP_LOG_CUT_SYNC;
         return VELTA_OK;
-    case STEP_LOG_CUT_SYNC:
-        storage->file_bytes[STORAGE_LOG] = storage->tail.offset;
-        storage_emit(storage, STORAGE_SYNC, STORAGE_LOG, 0, 0, NULL, NULL);
+    case STEP_LOG_CUT_SYNCED:
         storage->synced = storage->tail.offset;
         storage->step = STEP_LOG_CUT_DONE;
         return VELTA_OK;

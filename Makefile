@@ -73,7 +73,6 @@ LDFLAGS_fuzz := $(SANITIZE) -fsanitize=fuzzer
 LDLIBS := -lm -pthread
 CLI_LDLIBS := -ljansson -lcsv
 # The command reads JSON and CSV with these; the library needs neither.
-CLI_LDLIBS := -ljansson -lcsv
 # Kernels may use what their set names, and nothing else may.
 isa_flags = $(if $(findstring simd/avx512,$1),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx512vnni \
 	-mavx2 -mf16c -mpopcnt -mbmi -mbmi2,$(if $(findstring simd/avx2,$1),-mavx2 -mf16c -mpopcnt -mbmi -mbmi2,$(if \
@@ -90,7 +89,7 @@ endef
 
 # ---- set-up: packages (once, remembered by a stamp), the LZ4 source
 
-native_packages := gcc libc6-dev libxxhash-dev libjansson-dev libcsv-dev libcsv-dev libjansson-dev
+native_packages := gcc libc6-dev libxxhash-dev libcsv-dev libjansson-dev
 test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
 	python3 python3-numpy pkg-config
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
@@ -137,7 +136,6 @@ engine_o_native := $(patsubst %.c,$(BUILD)/native/%.o,$(filter-out $(simde_aware
 	$(patsubst %.c,$(BUILD)/native/simde/%.o,$(simde_aware_c) $(simde_c)) $(BUILD)/native/deps/lz4.o
 engine_o = $(if $(filter native,$1),$(engine_o_native),$(patsubst %.c,$(BUILD)/$1/%.o,$(shipped_c) $(simde_c)) \
 	$(BUILD)/$1/deps/lz4.o)
-support_o = $(support_c:%.c=$(BUILD)/$1/%.o)
 
 # ---- the library and the command
 
@@ -174,17 +172,18 @@ fuzzers := $(call chosen,$(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 scripts := $(call chosen,$(sort $(wildcard tests/*/test_*.sh tests/*/test_*.py tests/cli/*.sh tests/cli/*.py \
 	tests/tidy/check_*)))
 
+# An archive, so that a test takes of the helpers only what it uses, and needs only the rooms that those need.
 define test_rules
-$(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(call engine_o,$1) $(call support_o,$1)
+$(BUILD)/$1/tests/libsupport.a: $(support_c:%.c=$(BUILD)/$1/%.o)
+	@rm -f $$@ && ar rcsD $$@ $$^
+$(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(BUILD)/$1/tests/libsupport.a $(call engine_o,$1)
 	@echo "  LINK    $$@"
-	@$(CC) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(LDLIBS)
+	@$(if $(filter fuzz,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(LDLIBS)
 endef
 $(eval $(call test_rules,native))
 $(eval $(call test_rules,asan))
 $(eval $(call test_rules,cov))
-$(BUILD)/fuzz/tests/%: $(BUILD)/fuzz/tests/%.o $(call engine_o,fuzz) $(call support_o,fuzz)
-	@echo "  LINK    $@"
-	@$(CLANG) $(LDFLAGS_fuzz) -o $@ $^ -lcmocka $(LDLIBS)
+$(eval $(call test_rules,fuzz))
 
 test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $(fuzzers:%=$(BUILD)/fuzz/%)
 run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \

@@ -320,13 +320,10 @@ static bool put_value(struct pair *pair, int column) {
 }
 
 static void put_column(struct pair *pair, int column) {
-    put_filter(pair, random_chance(pair->random, 20) ? "\"" : "");
-    if (pair->filter[pair->filter_bytes - 1] == '"') {
-        put_filter(pair, column_names[column]);
-        put_filter(pair, "\"");
-    } else {
-        put_filter(pair, column_names[column]);
-    }
+    const char *quote = random_chance(pair->random, 20) ? "\"" : "";
+    put_filter(pair, quote);
+    put_filter(pair, column_names[column]);
+    put_filter(pair, quote);
     put_sql(pair, column_names[column]);
 }
 

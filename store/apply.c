@@ -62,7 +62,7 @@ static uint32_t present_count(const struct column_values *values, uint32_t count
     return present;
 }
 
-static enum velta_status reserve_scratch(struct velta *db, uint32_t dimensions, struct velta_error *error) {
+enum velta_status apply_reserve_scratch(struct velta *db, uint32_t dimensions, struct velta_error *error) {
     if (dimensions <= db->scratch_floats) {
         return VELTA_OK;
     }
@@ -94,7 +94,7 @@ static enum velta_status reserve_insert(struct velta *db, const struct change *c
         if (owner->indexes[i]) {
             enum velta_status status =
                 hnsw_reserve(owner->indexes[i], change->first_row + change->row_count, *added, error);
-            status = status ? status : reserve_scratch(db, table->columns[i]->spec.dimensions, error);
+            status = status ? status : apply_reserve_scratch(db, table->columns[i]->spec.dimensions, error);
             if (status) {
                 return status;
             }
@@ -113,7 +113,7 @@ static enum velta_status reserve_set(struct velta *db, const struct change *chan
             *added += !hnsw_contains(index, change->rows[i]);
         }
         enum velta_status status = hnsw_reserve(index, table->row_count, *added, error);
-        status = status ? status : reserve_scratch(db, table->columns[change->column]->spec.dimensions, error);
+        status = status ? status : apply_reserve_scratch(db, table->columns[change->column]->spec.dimensions, error);
         if (status) {
             return status;
         }
@@ -138,7 +138,7 @@ static enum velta_status reserve_indexes(struct velta *db, const struct change *
 static enum velta_status reserve_vectors(struct velta *db, const struct change *change, uint32_t added,
                                          struct velta_error *error) {
     struct snapshot_table *owner = owner_of(db, change);
-    enum velta_status status = reserve_scratch(db, owner->table->columns[change->column]->spec.dimensions, error);
+    enum velta_status status = apply_reserve_scratch(db, owner->table->columns[change->column]->spec.dimensions, error);
     if (!status && owner->indexes[change->column]) {
         status = hnsw_reserve(owner->indexes[change->column], owner->table->row_count + added, added, error);
     }

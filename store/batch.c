@@ -28,11 +28,11 @@ static size_t value_bytes(const struct velta_column *spec, const struct column_v
 }
 
 void *batch_allocate(struct arena *arena, size_t count, size_t element_bytes, struct velta_error *error) {
-    size_t size_bytes = 0;
-    void *block = NULL;
-    if (checked_multiply_size(count, element_bytes, &size_bytes)) {
-        block = arena_allocate(arena, size_bytes > 0 ? size_bytes : 1);
+    size_t size_bytes;
+    if (!checked_multiply_size(count, element_bytes, &size_bytes)) {
+        size_bytes = SIZE_MAX; /* no host has as much */
     }
+    void *block = arena_allocate(arena, size_bytes > 0 ? size_bytes : 1);
     if (!block) {
         enum velta_status status = memory_fail(arena->memory, error);
         (void)status;

@@ -127,6 +127,9 @@ struct record_schema commit_record_schema(struct velta *db);
  */
 VELTA_MUST_USE enum velta_status apply_reserve(struct velta *db, const struct change *change, uint32_t *added,
                                                struct velta_error *error);
+/* db->scratch for vectors of so many dimensions. */
+VELTA_MUST_USE enum velta_status apply_reserve_scratch(struct velta *db, uint32_t dimensions,
+                                                       struct velta_error *error);
 /* Takes back what was reserved and not applied. */
 void apply_abandon(struct velta *db);
 /* The change, its history and the counters of sequence and time. Cannot fail. */
@@ -143,7 +146,7 @@ VELTA_MUST_USE enum velta_status replay_log(struct velta *db, const struct velta
                                             struct velta_error *error);
 
 /* ---- checkpoint.c ---- */
-VELTA_MUST_USE enum velta_status checkpoint_run(struct velta *db, const struct snapshot_state *state, bool all,
+VELTA_MUST_USE enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state, bool all,
                                                 const struct velta_progress *progress, struct velta_error *error);
 /* Reads the state from the storage just opened. */
 VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress,
@@ -151,8 +154,8 @@ VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct 
 
 /* ---- write_delta.c ---- */
 /*
- * Whether deltas on rows of one vector column, applied in order, are possible: the vectors are not NULL and stay
- * finite. `index` of the offending one in error->offset.
+ * Whether deltas of the log on live rows of one vector column, applied in order, are possible: the vectors are not
+ * NULL and stay finite. The index of the offending one in error->offset.
  */
 VELTA_MUST_USE enum velta_status write_check_deltas(struct velta *db, const struct snapshot_table *owner,
                                                     uint32_t column, const struct vector_delta *deltas, size_t count,

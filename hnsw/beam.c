@@ -56,8 +56,7 @@ static bool scratch_resize(struct memory *memory, void **array, size_t element_b
     return true;
 }
 
-static enum velta_status scratch_grow_gather(struct hnsw_scratch *scratch, uint32_t gather,
-                                             struct velta_error *error) {
+static enum velta_status scratch_grow_gather(struct hnsw_scratch *scratch, uint32_t gather, struct velta_error *error) {
     struct memory *memory = scratch->memory;
     uint32_t *ids = memory_allocate(memory, gather * sizeof *ids);
     const uint8_t **rows = memory_allocate(memory, gather * sizeof *rows);
@@ -132,10 +131,10 @@ static inline uint32_t pool_position(const uint64_t *keys, uint32_t count, uint6
     uint32_t low = 0;
     while (count > 1) {
         uint32_t half = count / 2;
-        low += keys[low + half - 1] < key ? half : 0;
+        low += half & (0U - (uint32_t)(keys[low + half - 1] < key)); /* without a branch */
         count -= half;
     }
-    return low + (count == 1 && keys[low] < key ? 1 : 0);
+    return low + (uint32_t)(count == 1 && keys[low] < key);
 }
 
 static inline uint32_t pool_insert(uint64_t *keys, uint32_t *count, uint32_t capacity, uint64_t key) {

@@ -17,7 +17,9 @@ static inline uint64_t hnsw_key(float distance, uint32_t node) {
     bits ^= (uint32_t)((int32_t)bits >> 31) | UINT32_C(0x80000000);
     return (uint64_t)bits << 32 | (uint64_t)node << 1;
 }
-static inline uint32_t hnsw_key_node(uint64_t key) { return (uint32_t)key >> 1; }
+static inline uint32_t hnsw_key_node(uint64_t key) {
+    return (uint32_t)key >> 1;
+}
 static inline float hnsw_key_distance(uint64_t key) {
     uint32_t bits = (uint32_t)(key >> 32);
     bits ^= (bits & UINT32_C(0x80000000)) ? UINT32_C(0x80000000) : UINT32_MAX;

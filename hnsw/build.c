@@ -25,8 +25,7 @@ unsigned hnsw_level_of_row(const struct hnsw *index, uint32_t row) {
     z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
     z ^= z >> 31;
     unsigned level = 0;
-    for (uint64_t bound = UINT64_MAX / index->options.m; z < bound && level < HNSW_MAX_LEVEL;
-         bound /= index->options.m)
+    for (uint64_t bound = UINT64_MAX / index->options.m; z < bound && level < HNSW_MAX_LEVEL; bound /= index->options.m)
         level++;
     return level;
 }

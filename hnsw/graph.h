@@ -67,7 +67,7 @@ struct hnsw {
     uint32_t block_bytes;
     unsigned slab_shift; /* blocks per slab = 1 << slab_shift */
     uint8_t **slabs;
-    uint8_t *slab_dirty; /* bit 0: codes, bit 1: links */
+    uint8_t *slab_dirty; /* bit 0: codes, rows, drift; bit 1: links, flags */
     size_t slab_count;
     size_t slab_capacity;
 
@@ -94,8 +94,9 @@ struct hnsw {
     uint32_t free_count;    /* blocks below node_count in no use */
     uint32_t first_free;    /* no free node is below it */
     uint32_t ordered_count; /* nodes below were put into local order once; see hnsw/order.c */
-    bool graph_meta_dirty;
-    bool row_map_dirty;
+    bool codes_head_dirty; /* node_count changed; see hnsw/image.c */
+    bool graph_head_dirty; /* the entry or the upper levels changed */
+    struct hnsw_image *loading; /* the graph's first part, until hnsw_load_finish */
 
     struct hnsw_scratch *scratch; /* of the calling thread */
     struct hnsw_finder *finder;   /* NULL until the first search */

@@ -92,10 +92,13 @@ void hnsw_destroy(struct hnsw *index) {
     memory_release(memory, index->tail_bits, nodes / 64 * sizeof *index->tail_bits);
     memory_release(memory, index->node_of_row, (size_t)index->row_capacity * sizeof *index->node_of_row);
     hnsw_release_uppers(index);
+    hnsw_image_release(index);
     memory_release(memory, index, sizeof *index);
 }
 
-void hnsw_set_column(struct hnsw *index, const struct column *vectors) { index->vectors = vectors; }
+void hnsw_set_column(struct hnsw *index, const struct column *vectors) {
+    index->vectors = vectors;
+}
 
 /* ---- memory */
 
@@ -104,8 +107,8 @@ static enum velta_status reserve_rows(struct hnsw *index, uint32_t row_count, st
     uint64_t capacity = (uint64_t)index->row_capacity + index->row_capacity / 8 + 64;
     if (capacity < row_count) capacity = row_count;
     if (capacity > SIZE_MAX / sizeof *index->node_of_row) capacity = row_count;
-    uint32_t *grown = memory_resize(index->memory, index->node_of_row,
-                                    (size_t)index->row_capacity * sizeof *grown, (size_t)capacity * sizeof *grown);
+    uint32_t *grown = memory_resize(index->memory, index->node_of_row, (size_t)index->row_capacity * sizeof *grown,
+                                    (size_t)capacity * sizeof *grown);
     if (!grown) return memory_fail(index->memory, error);
     memset(grown + index->row_capacity, 0xFF, (size_t)(capacity - index->row_capacity) * sizeof *grown);
     index->node_of_row = grown;
@@ -230,27 +233,27 @@ static void tail_enter(struct hnsw *index, uint32_t node) {
     index->flags[node] |= HNSW_NODE_TAIL;
     index->tail_bits[node / 64] |= UINT64_C(1) << node % 64;
     index->tail_count++;
-    index->graph_meta_dirty = true;
+    hnsw_mark(index, node, HNSW_DIRTY_LINKS);
 }
 
 void hnsw_tail_leave(struct hnsw *index, uint32_t node) {
     index->flags[node] &= (uint8_t)~HNSW_NODE_TAIL;
     index->tail_bits[node / 64] &= ~(UINT64_C(1) << node % 64);
     index->tail_count--;
-    index->graph_meta_dirty = true;
+    hnsw_mark(index, node, HNSW_DIRTY_LINKS);
 }
 
 static void repair_enter(struct hnsw *index, uint32_t node) {
     index->flags[node] |= HNSW_NODE_REPAIR;
     index->repair_count++;
-    index->graph_meta_dirty = true;
+    hnsw_mark(index, node, HNSW_DIRTY_LINKS);
 }
 
 void hnsw_repair_leave(struct hnsw *index, uint32_t node) {
     if (!(index->flags[node] & HNSW_NODE_REPAIR)) return;
     index->flags[node] &= (uint8_t)~HNSW_NODE_REPAIR;
     index->repair_count--;
-    index->graph_meta_dirty = true;
+    hnsw_mark(index, node, HNSW_DIRTY_LINKS);
 }
 
 void hnsw_free_node(struct hnsw *index, uint32_t node) {
@@ -261,12 +264,13 @@ void hnsw_free_node(struct hnsw *index, uint32_t node) {
     hnsw_mark(index, node, HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS);
     index->free_count++;
     if (node < index->first_free) index->first_free = node;
-    index->row_map_dirty = true;
-    index->graph_meta_dirty = true;
 }
 
 static uint32_t take_node(struct hnsw *index) {
-    if (index->free_count == 0) return index->first_free = index->node_count++;
+    if (index->free_count == 0) {
+        index->codes_head_dirty = true;
+        return index->node_count++;
+    }
     uint32_t node = index->first_free;
     while (index->flags[node])
         node++;
@@ -285,8 +289,7 @@ void hnsw_add(struct hnsw *index, uint32_t row, const float *vector) {
     index->flags[node] = 0;
     index->drift[node] = 0;
     tail_enter(index, node);
-    hnsw_mark(index, node, HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS);
-    index->row_map_dirty = true;
+    hnsw_mark(index, node, HNSW_DIRTY_CODES);
 }
 
 /* The way from the node's old codes (in the scratch probe) to its new ones, relative to the old spread. */
@@ -327,7 +330,6 @@ void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
     hnsw_encode(index, vector, block);
     uint32_t drift = index->drift[node] + measure_move(index, old_codes, &old, block);
     index->drift[node] = (uint16_t)(drift < UINT16_MAX ? drift : UINT16_MAX);
-    index->row_map_dirty = true;
     if (drift >= DRIFT_FAR) {
         hnsw_repair_leave(index, node);
         if (!(index->flags[node] & HNSW_NODE_TAIL)) tail_enter(index, node);
@@ -340,13 +342,12 @@ void hnsw_remove(struct hnsw *index, uint32_t row) {
     uint32_t node = index->node_of_row[row];
     index->node_of_row[row] = HNSW_NO_NODE;
     index->row_of_node[node] = VELTA_NO_ROW;
-    index->row_map_dirty = true;
+    hnsw_mark(index, node, HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS);
     if (index->flags[node] & HNSW_NODE_TAIL) hnsw_tail_leave(index, node);
     hnsw_repair_leave(index, node);
     if (index->flags[node] & HNSW_NODE_LINKED) {
         index->flags[node] |= HNSW_NODE_REMOVED;
         index->removed_count++;
-        index->graph_meta_dirty = true;
     } else {
         hnsw_free_node(index, node);
     }
@@ -371,8 +372,7 @@ void hnsw_get_stats(const struct hnsw *index, struct hnsw_stats *stats) {
     stats->removed_count = index->removed_count;
     stats->level_count = index->entry == HNSW_NO_NODE ? 0 : index->top_level + 1U;
     for (uint32_t node = 0; node < index->node_count; node++) {
-        if (index->flags[node] & HNSW_NODE_LINKED)
-            stats->edge_count += hnsw_link_count(index, hnsw_block(index, node));
+        if (index->flags[node] & HNSW_NODE_LINKED) stats->edge_count += hnsw_link_count(index, hnsw_block(index, node));
     }
     for (size_t i = 0; i < index->slab_count; i++)
         stats->memory_bytes += slab_bytes(index, slab_blocks(index, i));

@@ -185,7 +185,11 @@ static void group_edges(struct batch *batch) {
     sort_edges(batch);
     batch->group_count = 0;
     for (uint32_t i = 0; i < batch->edge_count; i++) {
-        hnsw_mark(batch->team->index, batch->edges[i] >> 32 & 0xFFFFFF, HNSW_DIRTY_LINKS);
+        if (batch->edges[i] >> 56) {
+            batch->team->index->graph_head_dirty = true;
+        } else {
+            hnsw_mark(batch->team->index, batch->edges[i] >> 32 & 0xFFFFFF, HNSW_DIRTY_LINKS);
+        }
         if (i == 0 || batch->edges[i] >> 32 != batch->edges[i - 1] >> 32) batch->groups[batch->group_count++] = i;
     }
     batch->groups[batch->group_count] = batch->edge_count;
@@ -208,7 +212,8 @@ static void settle(struct batch *batch) {
     struct hnsw *index = batch->team->index;
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t node = batch->nodes[i];
-        hnsw_mark(index, node, HNSW_DIRTY_LINKS);
+        hnsw_mark(index, node, HNSW_DIRTY_LINKS | (index->drift[node] ? HNSW_DIRTY_CODES : 0));
+        if (batch->levels[i] > 0) index->graph_head_dirty = true;
         if (index->flags[node] & HNSW_NODE_TAIL) hnsw_tail_leave(index, node);
         hnsw_repair_leave(index, node);
         if (!(index->flags[node] & HNSW_NODE_LINKED)) index->linked_count++;
@@ -217,10 +222,9 @@ static void settle(struct batch *batch) {
         if (index->entry == HNSW_NO_NODE || batch->levels[i] > index->top_level) {
             index->entry = node;
             index->top_level = batch->levels[i];
+            index->graph_head_dirty = true;
         }
     }
-    index->graph_meta_dirty = true;
-    index->row_map_dirty = true;
 }
 
 static enum velta_status link_batch(struct batch *batch, struct velta_error *error) {

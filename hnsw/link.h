@@ -81,6 +81,12 @@ void hnsw_team_run(struct hnsw_team *team, uint32_t count, uint32_t chunk, hnsw_
  */
 VELTA_MUST_USE enum velta_status hnsw_order_tail(struct hnsw_team *team, struct velta_error *error);
 
+/* check.c: everything that hnsw_check says but reachability and codes. */
+VELTA_MUST_USE enum velta_status hnsw_check_structure(const struct hnsw *index, struct velta_error *error);
+
+/* image.c */
+void hnsw_image_release(struct hnsw *index);
+
 /* repair.c */
 /* Takes the first `max` removed nodes out of the graph, mends the lists that led to them; returns how many. */
 uint32_t hnsw_repair_removed(struct hnsw_team *team, uint32_t max);

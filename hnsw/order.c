@@ -101,7 +101,6 @@ static void move_nodes(struct ordering *ordering) {
         index->node_of_row[index->row_of_node[nodes[i]]] = nodes[i];
         hnsw_mark(index, nodes[i], HNSW_DIRTY_CODES);
     }
-    index->row_map_dirty = true;
 }
 
 static bool is_orderable(const struct hnsw *index, uint32_t node) {
@@ -137,7 +136,7 @@ enum velta_status hnsw_order_tail(struct hnsw_team *team, struct velta_error *er
         sort_by_pivot(ordering);
         move_nodes(ordering);
         index->ordered_count = index->node_count;
-        index->graph_meta_dirty = true;
+        index->graph_head_dirty = true;
     }
     ordering_end(ordering);
     return status;

@@ -138,6 +138,7 @@ uint32_t hnsw_repair_removed(struct hnsw_team *team, uint32_t max) {
             hnsw_mark(index, node, HNSW_DIRTY_LINKS);
         }
         if (!(index->flags[node] & HNSW_NODE_LEAVING)) continue;
+        index->graph_head_dirty = true;
         if (index->flags[node] & HNSW_NODE_UPPER) hnsw_drop_upper(index, node);
         entry_leaves |= node == index->entry;
         index->linked_count--;
@@ -150,8 +151,12 @@ uint32_t hnsw_repair_removed(struct hnsw_team *team, uint32_t max) {
 
 /* ---- reachability */
 
-static bool is_marked(const struct hnsw_team *team, uint32_t node) { return team->marks[node / 64] >> node % 64 & 1; }
-static void mark(struct hnsw_team *team, uint32_t node) { team->marks[node / 64] |= UINT64_C(1) << node % 64; }
+static bool is_marked(const struct hnsw_team *team, uint32_t node) {
+    return team->marks[node / 64] >> node % 64 & 1;
+}
+static void mark(struct hnsw_team *team, uint32_t node) {
+    team->marks[node / 64] |= UINT64_C(1) << node % 64;
+}
 
 /* Marks what can be reached from `node`, which is not marked yet. */
 static void walk_from(struct hnsw_team *team, uint32_t node) {

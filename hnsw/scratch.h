@@ -49,8 +49,8 @@ struct hnsw_scratch {
     float *distances;
     uint32_t gather_capacity;
 
-    float *vector;              /* `dimensions` floats, 64-byte aligned */
-    uint32_t nodes_visited;     /* since it was last set to 0: distances computed */
+    float *vector;          /* `dimensions` floats, 64-byte aligned */
+    uint32_t nodes_visited; /* since it was last set to 0: distances computed */
 };
 
 enum { HNSW_GATHER_NODES = 2 };

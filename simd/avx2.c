@@ -11,6 +11,7 @@
 
 #include <immintrin.h>
 
+enum { AVX2_FLOAT_ROWS_AHEAD = 4, AVX2_CODE_ROWS_AHEAD = 8 };
 enum { AVX2_LANES = 16, AVX2_BYTES = 32 };
 
 struct avx2_lanes {
@@ -82,6 +83,11 @@ static void avx2_touch(const void *row, size_t size_bytes) {
         _mm_prefetch((const char *)row + i, _MM_HINT_T0);
 }
 
+/* Asks for the lines at element i of four rows. The loops are inlined with `ahead` known to be NULL or not. */
+#define AVX2_ASK(ahead, i)                                                                                             \
+    for (size_t ask = 0; (ahead) != NULL && ask < LOOP_ROWS_AT_ONCE; ask++)                                            \
+    _mm_prefetch((const char *)((ahead)[ask] + (i)), _MM_HINT_T0)
+
 #define AVX2_DISTANCE(NAME, ROW, KIND, STEP)                                                                           \
     static float avx2_##NAME(const float *a, const ROW *b, size_t n) {                                                 \
         struct avx2_lanes sum = avx2_zero();                                                                           \
@@ -91,18 +97,14 @@ static void avx2_touch(const void *row, size_t size_bytes) {
         if (i < n) sum = STEP(sum, avx2_load_float_tail(a + i, n - i), avx2_load_##KIND##_tail(b + i, n - i));         \
         return avx2_fold(sum);                                                                                         \
     }                                                                                                                  \
-    static inline void avx2_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,         \
-                                          size_t n, float *out) {                                                      \
+    LOOP_INLINE void avx2_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead, size_t n, \
+                                        float *out) {                                                                  \
         const ROW *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];                                          \
-        const ROW *p0 = ahead[0], *p1 = ahead[1], *p2 = ahead[2], *p3 = ahead[3];                                      \
         struct avx2_lanes s0 = avx2_zero(), s1 = s0, s2 = s0, s3 = s0;                                                 \
         size_t i = 0;                                                                                                  \
         for (; i + AVX2_LANES <= n; i += AVX2_LANES) {                                                                 \
             struct avx2_lanes q = avx2_load_float(query + i);                                                          \
-            _mm_prefetch((const char *)(p0 + i), _MM_HINT_T0);                                                         \
-            _mm_prefetch((const char *)(p1 + i), _MM_HINT_T0);                                                         \
-            _mm_prefetch((const char *)(p2 + i), _MM_HINT_T0);                                                         \
-            _mm_prefetch((const char *)(p3 + i), _MM_HINT_T0);                                                         \
+            AVX2_ASK(ahead, i);                                                                                        \
             s0 = STEP(s0, q, avx2_load_##KIND(r0 + i));                                                                \
             s1 = STEP(s1, q, avx2_load_##KIND(r1 + i));                                                                \
             s2 = STEP(s2, q, avx2_load_##KIND(r2 + i));                                                                \
@@ -117,7 +119,7 @@ static void avx2_touch(const void *row, size_t size_bytes) {
         }                                                                                                              \
         _mm_storeu_ps(out, avx2_fold_rows(s0, s1, s2, s3));                                                            \
     }                                                                                                                  \
-    LOOP_ROWS(avx2, NAME, float, ROW, float)
+    LOOP_ROWS(avx2, NAME, float, ROW, float, AVX2_FLOAT_ROWS_AHEAD)
 
 AVX2_DISTANCE(dot_f32, float, float, avx2_step_dot)
 AVX2_DISTANCE(l2_f32, float, float, avx2_step_l2)
@@ -181,18 +183,14 @@ static int32_t avx2_dot_codes(const int8_t *query, const uint8_t *row, size_t n)
     return avx2_fold_i32(_mm256_add_epi32(s0, s1));
 }
 
-static inline void avx2_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
-                                       size_t n, int32_t *out) {
+LOOP_INLINE void avx2_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
+                                     size_t n, int32_t *out) {
     const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    const uint8_t *p0 = ahead[0], *p1 = ahead[1], *p2 = ahead[2], *p3 = ahead[3];
     __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
     for (size_t i = 0; i < n; i += AVX2_BYTES) {
         __m256i q = avx2_load(query + i);
         if (i % LOOP_LINE_BYTES == 0) {
-            _mm_prefetch((const char *)(p0 + i), _MM_HINT_T0);
-            _mm_prefetch((const char *)(p1 + i), _MM_HINT_T0);
-            _mm_prefetch((const char *)(p2 + i), _MM_HINT_T0);
-            _mm_prefetch((const char *)(p3 + i), _MM_HINT_T0);
+            AVX2_ASK(ahead, i);
         }
         s0 = avx2_step_codes(s0, q, avx2_load(r0 + i));
         s1 = avx2_step_codes(s1, q, avx2_load(r1 + i));
@@ -203,7 +201,7 @@ static inline void avx2_dot_codes_four(const int8_t *query, const uint8_t *const
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
     _mm_storeu_si128((__m128i_u *)out, four);
 }
-LOOP_ROWS(avx2, dot_codes, int8_t, uint8_t, int32_t)
+LOOP_ROWS(avx2, dot_codes, int8_t, uint8_t, int32_t, AVX2_CODE_ROWS_AHEAD)
 
 static inline uint64_t avx2_fold_i64(__m256i sum) {
     __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));

@@ -12,6 +12,7 @@
 
 #include <immintrin.h>
 
+enum { AVX512_FLOAT_ROWS_AHEAD = 4, AVX512_CODE_ROWS_AHEAD = 8 };
 enum { AVX512_FLOATS = 16, AVX512_BYTES = 64 };
 
 /* Adds lanes j + 8 to j, then j + 4; the four that remain. */
@@ -71,6 +72,11 @@ static void avx512_touch(const void *row, size_t size_bytes) {
         _mm_prefetch((const char *)row + i, _MM_HINT_T0);
 }
 
+/* Asks for the lines at element i of four rows. The loops are inlined with `ahead` known to be NULL or not. */
+#define AVX512_ASK(ahead, i)                                                                                           \
+    for (size_t ask = 0; (ahead) != NULL && ask < LOOP_ROWS_AT_ONCE; ask++)                                            \
+    _mm_prefetch((const char *)((ahead)[ask] + (i)), _MM_HINT_T0)
+
 #define AVX512_DISTANCE(NAME, ROW, KIND, STEP)                                                                         \
     static float avx512_##NAME(const float *a, const ROW *b, size_t n) {                                               \
         __m512 sum = _mm512_setzero_ps();                                                                              \
@@ -83,18 +89,14 @@ static void avx512_touch(const void *row, size_t size_bytes) {
         }                                                                                                              \
         return avx512_fold(sum);                                                                                       \
     }                                                                                                                  \
-    static inline void avx512_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,       \
-                                            size_t n, float *out) {                                                    \
+    LOOP_INLINE void avx512_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,         \
+                                          size_t n, float *out) {                                                      \
         const ROW *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];                                          \
-        const ROW *p0 = ahead[0], *p1 = ahead[1], *p2 = ahead[2], *p3 = ahead[3];                                      \
         __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                                                    \
         size_t i = 0;                                                                                                  \
         for (; i + AVX512_FLOATS <= n; i += AVX512_FLOATS) {                                                           \
             __m512 q = avx512_load_float(query + i);                                                                   \
-            _mm_prefetch((const char *)(p0 + i), _MM_HINT_T0);                                                         \
-            _mm_prefetch((const char *)(p1 + i), _MM_HINT_T0);                                                         \
-            _mm_prefetch((const char *)(p2 + i), _MM_HINT_T0);                                                         \
-            _mm_prefetch((const char *)(p3 + i), _MM_HINT_T0);                                                         \
+            AVX512_ASK(ahead, i);                                                                                      \
             s0 = STEP(s0, q, avx512_load_##KIND(r0 + i));                                                              \
             s1 = STEP(s1, q, avx512_load_##KIND(r1 + i));                                                              \
             s2 = STEP(s2, q, avx512_load_##KIND(r2 + i));                                                              \
@@ -110,7 +112,7 @@ static void avx512_touch(const void *row, size_t size_bytes) {
         }                                                                                                              \
         _mm_storeu_ps(out, avx512_fold_rows(s0, s1, s2, s3));                                                          \
     }                                                                                                                  \
-    LOOP_ROWS(avx512, NAME, float, ROW, float)
+    LOOP_ROWS(avx512, NAME, float, ROW, float, AVX512_FLOAT_ROWS_AHEAD)
 
 AVX512_DISTANCE(dot_f32, float, float, avx512_step_dot)
 AVX512_DISTANCE(l2_f32, float, float, avx512_step_l2)
@@ -185,18 +187,14 @@ static inline __m128i avx512_fold_codes(__m512i s0, __m512i s1, __m512i s2, __m5
     return _mm_add_epi32(_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1));
 }
 
-static inline void avx512_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
-                                         size_t n, int32_t *out) {
+LOOP_INLINE void avx512_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
+                                       size_t n, int32_t *out) {
     const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    const uint8_t *p0 = ahead[0], *p1 = ahead[1], *p2 = ahead[2], *p3 = ahead[3];
     __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + AVX512_BYTES <= n; i += AVX512_BYTES) {
         __m512i q = avx512_load(query + i);
-        _mm_prefetch((const char *)(p0 + i), _MM_HINT_T0);
-        _mm_prefetch((const char *)(p1 + i), _MM_HINT_T0);
-        _mm_prefetch((const char *)(p2 + i), _MM_HINT_T0);
-        _mm_prefetch((const char *)(p3 + i), _MM_HINT_T0);
+        AVX512_ASK(ahead, i);
         s0 = _mm512_dpbusd_epi32(s0, avx512_load(r0 + i), q);
         s1 = _mm512_dpbusd_epi32(s1, avx512_load(r1 + i), q);
         s2 = _mm512_dpbusd_epi32(s2, avx512_load(r2 + i), q);
@@ -211,7 +209,7 @@ static inline void avx512_dot_codes_four(const int8_t *query, const uint8_t *con
     }
     _mm_storeu_si128((__m128i_u *)out, avx512_fold_codes(s0, s1, s2, s3));
 }
-LOOP_ROWS(avx512, dot_codes, int8_t, uint8_t, int32_t)
+LOOP_ROWS(avx512, dot_codes, int8_t, uint8_t, int32_t, AVX512_CODE_ROWS_AHEAD)
 
 static uint32_t avx512_sum_codes(const uint8_t *row, size_t n) {
     __m512i ones = _mm512_set1_epi8(1);

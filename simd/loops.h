@@ -16,6 +16,8 @@
 
 /* A set does not use every loop: it has better ones of its own. */
 #define LOOP static inline __attribute__((unused))
+/* Inlined for the sake of an argument that is constant where it is called. */
+#define LOOP_INLINE static inline __attribute__((always_inline))
 
 enum { LOOP_WORD_BITS = 64, LOOP_LINE_BYTES = 64, LOOP_SPARSE_IDS = 4, LOOP_ROWS_AT_ONCE = 4 };
 
@@ -77,12 +79,16 @@ LOOP void loop_f32_to_f16(const float *restrict from, uint16_t *restrict to, siz
     }
 }
 
-/* Clamped before it is rounded, which is the same and keeps the rounding by 2^23 in range; NaN gives 0. */
+/*
+ * Clamped before it is rounded, which is the same and keeps the rounding by 2^23 in range. The clamping is done on the
+ * bits, which order positive floats and leave no branch: a sign bit gives 0, and so does NaN.
+ */
 LOOP uint8_t loop_encode_code(float v, float lo, float inverse_step) {
-    float scaled = (v - lo) * inverse_step;
-    scaled = scaled > 0.0F ? scaled : 0.0F;
-    scaled = scaled < 127.0F ? scaled : 127.0F;
-    return (uint8_t)(loop_bits_of(scaled + 0x1p23F) & 0x7f);
+    int32_t bits = (int32_t)loop_bits_of((v - lo) * inverse_step);
+    bits = bits > 0x7f800000 ? 0 : bits;
+    bits = bits > 0 ? bits : 0;
+    bits = bits < 0x42fe0000 ? bits : 0x42fe0000; /* 127 */
+    return (uint8_t)(loop_bits_of(loop_float_of((uint32_t)bits) + 0x1p23F) & 0x7f);
 }
 
 LOOP void loop_encode_codes(const float *restrict v, size_t n, float lo, float inverse_step, uint8_t *restrict codes) {
@@ -252,7 +258,7 @@ LOOP void loop_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t
     }
 }
 
-/* Inlined with a constant width each, which is what compilers vectorise. */
+/* Inlined with a constant width of 2 or 4 each, which is what compilers vectorise. */
 LOOP void loop_planes_split_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
     for (size_t i = 0; i < n; i++)
         for (unsigned p = 0; p < width; p++)
@@ -265,58 +271,97 @@ LOOP void loop_planes_join_width(const uint8_t *restrict in, size_t n, unsigned 
             out[i * width + p] = in[p * n + i];
 }
 
-LOOP void loop_planes_split(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
-    switch (width) {
-    case 2:
-        loop_planes_split_width(in, n, 2, out);
-        break;
-    case 4:
-        loop_planes_split_width(in, n, 4, out);
-        break;
-    default:
-        loop_planes_split_width(in, n, 8, out);
-        break;
+typedef uint8_t loop_bytes __attribute__((vector_size(16)));
+
+enum { LOOP_WIDE = 8, LOOP_WIDE_ELEMENTS = 16 };
+
+/*
+ * A perfect shuffle of the 128 bytes of eight registers: the byte at index i goes to the index with the seven bits of i
+ * rotated left. An index is (element: 4 bits, plane: 3 bits) before a split and (plane, element) after it, so four
+ * shuffles split sixteen elements of eight bytes, and three more would join them again.
+ */
+LOOP void loop_perfect_shuffle(loop_bytes *x) {
+    loop_bytes y[LOOP_WIDE];
+    for (unsigned i = 0; i < LOOP_WIDE / 2; i++) {
+        loop_bytes a = x[i], b = x[i + LOOP_WIDE / 2];
+        y[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        y[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     }
+    memcpy(x, y, sizeof y);
 }
 
-LOOP void loop_planes_join(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
-    switch (width) {
-    case 2:
-        loop_planes_join_width(in, n, 2, out);
-        break;
-    case 4:
-        loop_planes_join_width(in, n, 4, out);
-        break;
-    default:
-        loop_planes_join_width(in, n, 8, out);
-        break;
+LOOP void loop_planes_split_wide(const uint8_t *restrict in, size_t n, uint8_t *restrict out) {
+    size_t i = 0;
+    for (; i + LOOP_WIDE_ELEMENTS <= n; i += LOOP_WIDE_ELEMENTS) {
+        loop_bytes x[LOOP_WIDE];
+        memcpy(x, in + i * LOOP_WIDE, sizeof x);
+        for (unsigned round = 0; round < 4; round++)
+            loop_perfect_shuffle(x);
+        for (unsigned p = 0; p < LOOP_WIDE; p++)
+            memcpy(out + p * n + i, &x[p], sizeof x[p]);
     }
+    for (; i < n; i++)
+        for (unsigned p = 0; p < LOOP_WIDE; p++)
+            out[p * n + i] = in[i * LOOP_WIDE + p];
+}
+
+LOOP void loop_planes_join_wide(const uint8_t *restrict in, size_t n, uint8_t *restrict out) {
+    size_t i = 0;
+    for (; i + LOOP_WIDE_ELEMENTS <= n; i += LOOP_WIDE_ELEMENTS) {
+        loop_bytes x[LOOP_WIDE];
+        for (unsigned p = 0; p < LOOP_WIDE; p++)
+            memcpy(&x[p], in + p * n + i, sizeof x[p]);
+        for (unsigned round = 0; round < 3; round++)
+            loop_perfect_shuffle(x);
+        memcpy(out + i * LOOP_WIDE, x, sizeof x);
+    }
+    for (; i < n; i++)
+        for (unsigned p = 0; p < LOOP_WIDE; p++)
+            out[i * LOOP_WIDE + p] = in[p * n + i];
+}
+
+LOOP void loop_planes_split(const uint8_t *in, size_t n, unsigned width, uint8_t *out) {
+    if (width == 2)
+        loop_planes_split_width(in, n, 2, out);
+    else if (width == 4)
+        loop_planes_split_width(in, n, 4, out);
+    else
+        loop_planes_split_wide(in, n, out);
+}
+
+LOOP void loop_planes_join(const uint8_t *in, size_t n, unsigned width, uint8_t *out) {
+    if (width == 2)
+        loop_planes_join_width(in, n, 2, out);
+    else if (width == 4)
+        loop_planes_join_width(in, n, 4, out);
+    else
+        loop_planes_join_wide(in, n, out);
 }
 
 /*
- * One query against many rows, from the set's SET_NAME for one row, SET_NAME_four for four (which also asks for the
- * lines of four rows `ahead` as it goes) and SET_touch for the rows at the start. What is left at the end is padded with
- * a row at hand, and so are missing rows ahead, which costs nothing.
+ * One query against many rows, from the set's SET_NAME for one row, SET_NAME_four for four, which also asks for the
+ * lines of the four rows from `ahead` (unless NULL) as it goes, and SET_touch for a whole row. Rows are AHEAD places on
+ * their way before they are needed: they lie at random addresses, so the misses of many should overlap.
  */
-#define LOOP_ROWS(SET, NAME, QUERY, ROW, RESULT)                                                                       \
+#define LOOP_ROWS(SET, NAME, QUERY, ROW, RESULT, AHEAD)                                                                \
     static void SET##_##NAME##_rows(const QUERY *query, const ROW *const *rows, size_t count, size_t n, RESULT *out) { \
-        for (size_t i = 0; i < count && i < LOOP_ROWS_AT_ONCE; i++)                                                    \
-            SET##_touch(rows[i], n * sizeof(ROW));                                                                     \
         size_t i = 0;                                                                                                  \
-        for (; i + LOOP_ROWS_AT_ONCE <= count; i += LOOP_ROWS_AT_ONCE) {                                               \
-            const ROW *ahead[LOOP_ROWS_AT_ONCE];                                                                       \
-            for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)                                                             \
-                ahead[j] = rows[i + LOOP_ROWS_AT_ONCE + j < count ? i + LOOP_ROWS_AT_ONCE + j : i];                    \
-            SET##_##NAME##_four(query, rows + i, ahead, n, out + i);                                                   \
-        }                                                                                                              \
+        for (size_t j = 0; j < AHEAD && j < count; j++)                                                                \
+            SET##_touch(rows[j], n * sizeof(ROW));                                                                     \
+        for (; i + AHEAD + LOOP_ROWS_AT_ONCE <= count; i += LOOP_ROWS_AT_ONCE)                                         \
+            SET##_##NAME##_four(query, rows + i, rows + i + AHEAD, n, out + i);                                        \
+        for (size_t j = i + AHEAD; j < count; j++)                                                                     \
+            SET##_touch(rows[j], n * sizeof(ROW));                                                                     \
+        for (; i + LOOP_ROWS_AT_ONCE <= count; i += LOOP_ROWS_AT_ONCE)                                                 \
+            SET##_##NAME##_four(query, rows + i, NULL, n, out + i);                                                    \
         if (count - i == 1) {                                                                                          \
             out[i] = SET##_##NAME(query, rows[i], n);                                                                  \
-        } else if (i < count) {                                                                                        \
+        } else if (i < count) { /* padded with a row at hand */                                                        \
             const ROW *last[LOOP_ROWS_AT_ONCE];                                                                        \
             RESULT results[LOOP_ROWS_AT_ONCE];                                                                         \
             for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)                                                             \
                 last[j] = rows[i + j < count ? i + j : i];                                                             \
-            SET##_##NAME##_four(query, last, last, n, results);                                                        \
+            SET##_##NAME##_four(query, last, NULL, n, results);                                                        \
             memcpy(out + i, results, (count - i) * sizeof(RESULT));                                                    \
         }                                                                                                              \
     }

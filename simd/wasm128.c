@@ -17,6 +17,7 @@
 #include <simde/wasm/simd128.h>
 #endif
 
+enum { WASM128_FLOAT_ROWS_AHEAD = 4, WASM128_CODE_ROWS_AHEAD = 16 };
 enum { WASM128_LANES = 16, WASM128_BYTES = 16, WASM128_QUARTERS = 4 };
 
 struct wasm128_lanes {
@@ -104,14 +105,14 @@ static inline void wasm128_touch(const void *row, size_t size_bytes) {
         out[0] = wasm128_fold(s0);                                                                                     \
         out[1] = wasm128_fold(s1);                                                                                     \
     }                                                                                                                  \
-    static inline void wasm128_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,      \
-                                             size_t n, float *out) {                                                   \
-        for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)                                                                 \
+    LOOP_INLINE void wasm128_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,        \
+                                           size_t n, float *out) {                                                     \
+        for (size_t j = 0; ahead != NULL && j < LOOP_ROWS_AT_ONCE; j++)                                                \
             wasm128_touch(ahead[j], n * sizeof(ROW));                                                                  \
         wasm128_##NAME##_two(query, rows[0], rows[1], n, out);                                                         \
         wasm128_##NAME##_two(query, rows[2], rows[3], n, out + 2);                                                     \
     }                                                                                                                  \
-    LOOP_ROWS(wasm128, NAME, float, ROW, float)
+    LOOP_ROWS(wasm128, NAME, float, ROW, float, WASM128_FLOAT_ROWS_AHEAD)
 
 WASM128_DISTANCE(dot_f32, float, float, wasm128_step_dot)
 WASM128_DISTANCE(l2_f32, float, float, wasm128_step_l2)
@@ -179,9 +180,9 @@ static int32_t wasm128_dot_codes(const int8_t *query, const uint8_t *row, size_t
     return wasm128_fold_i32(total);
 }
 
-static inline void wasm128_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
-                                          size_t n, int32_t *out) {
-    for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)
+LOOP_INLINE void wasm128_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
+                                        size_t n, int32_t *out) {
+    for (size_t j = 0; ahead != NULL && j < LOOP_ROWS_AT_ONCE; j++)
         wasm128_touch(ahead[j], n);
     const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
     v128_t zero = wasm_i32x4_splat(0);
@@ -205,7 +206,7 @@ static inline void wasm128_dot_codes_four(const int8_t *query, const uint8_t *co
     v128_t sums = wasm_i32x4_add(wasm_i32x4_shuffle(t01, t23, 0, 1, 4, 5), wasm_i32x4_shuffle(t01, t23, 2, 3, 6, 7));
     wasm_v128_store(out, sums);
 }
-LOOP_ROWS(wasm128, dot_codes, int8_t, uint8_t, int32_t)
+LOOP_ROWS(wasm128, dot_codes, int8_t, uint8_t, int32_t, WASM128_CODE_ROWS_AHEAD)
 
 static uint32_t wasm128_sum_codes(const uint8_t *row, size_t n) {
     v128_t sum = wasm_i32x4_splat(0);

@@ -186,14 +186,15 @@ static void codes_bits(const struct run *run, const struct filter_node *node, co
     const struct filter_codes *codes = node->codes;
     const void *values = slab_values(slab, run->chunk.first_row % CORE_ROWS_PER_SLAB);
     size_t rows = run->chunk.rows;
+    if (slab->width == 1 && !(codes->by_ranges && codes->range_count <= 1)) {
+        run->simd->member_i8(values, rows, codes->low_bits, 128, out);
+        return;
+    }
     if (codes->by_ranges) {
         ranges_bits(run, slab, codes->ranges, codes->range_count, out);
         return;
     }
     switch (slab->width) {
-    case 1:
-        run->simd->member_i8(values, rows, codes->bits, codes->known_entries, out);
-        break;
     case 2:
         run->simd->member_i16(values, rows, codes->bits, codes->known_entries, out);
         break;
@@ -344,10 +345,13 @@ enum velta_status filter_evaluate(struct filter *filter, const uint64_t *visible
 
 /* ---- counting */
 
-/* Whether the counting kernels can do it: one leaf of few ranges. */
-static bool is_countable(const struct filter_node *node) {
-    if (node->kind == FILTER_NODE_CODES) return node->codes->by_ranges;
-    return (node->kind == FILTER_NODE_INTEGERS || node->kind == FILTER_NODE_FLOATS) && node->count <= FILTER_MAX_PASSES;
+/* Whether the counting kernels do it best in this chunk: one leaf of few ranges. */
+static bool is_countable(const struct run *run, const struct filter_node *node) {
+    const struct column *column;
+    if (node->kind == FILTER_NODE_INTEGERS || node->kind == FILTER_NODE_FLOATS) return node->count <= FILTER_MAX_PASSES;
+    if (node->kind != FILTER_NODE_CODES || !node->codes->by_ranges) return false;
+    column = run->filter->table->columns[node->column];
+    return node->codes->range_count <= 1 || column->slabs[column_slab_index(column, run->chunk.first_row)].width > 1;
 }
 
 /* Rows of the mask (NULL: of the chunk) whose stored value matches. */
@@ -391,12 +395,11 @@ enum velta_status filter_count(struct filter *filter, const uint64_t *visible, u
     const uint64_t *mask = visible_rows(filter, visible);
     enum velta_status status = refresh(filter, error);
     if (status != VELTA_OK) return status;
-    bool countable = is_countable(filter->root);
     *count = 0;
     for (uint32_t row = 0; row < filter->table->row_count; row += run.chunk.rows) {
         const uint64_t *chunk_mask = mask ? mask + row / 64 : NULL;
         run.chunk = chunk_at(filter, row, FILTER_CHUNK_ROWS);
-        if (countable) {
+        if (is_countable(&run, filter->root)) {
             *count += count_leaf(&run, filter->root, chunk_mask);
         } else {
             evaluate(&run, filter->root, chunk_mask, scratch(&run, SCRATCH_RESULT), 0);

@@ -171,6 +171,12 @@ bool filter_codes_has(const struct filter_codes *codes, uint32_t code) {
     return code < codes->known_entries && bitmap_get(codes->bits, code);
 }
 
+static void set_low_bits(struct filter_codes *codes) {
+    codes->low_bits[0] = codes->low_bits[1] = 0;
+    for (uint32_t code = 0; code < 128 && code < codes->known_entries; code++)
+        if (filter_codes_has(codes, code)) bitmap_set(codes->low_bits, code);
+}
+
 /* The few strings of a list are looked up: a large dictionary is not read for one name. */
 static void find_list(struct filter_codes *codes) {
     const struct text_predicate *predicate = &codes->predicate;
@@ -227,6 +233,7 @@ enum velta_status filter_codes_refresh(struct memory *memory, struct filter_code
     if (codes->interning && codes->predicate.kind == TEXT_LIST && codes->predicate.list_count <= FILTER_MAX_PASSES) {
         find_list(codes);
         codes->known_entries = entry_count;
+        set_low_bits(codes);
         return VELTA_OK;
     }
     size_t words = bitmap_words(entry_count), old_capacity = codes->bits_capacity;
@@ -239,6 +246,7 @@ enum velta_status filter_codes_refresh(struct memory *memory, struct filter_code
     find_or_scan(codes, entry_count);
     codes->known_entries = entry_count;
     codes->by_ranges = bits_to_ranges(codes->bits, entry_count, codes->ranges, &codes->range_count);
+    set_low_bits(codes);
     return VELTA_OK;
 }
 

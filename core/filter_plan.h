@@ -48,6 +48,7 @@ struct filter_codes {
     bool by_ranges;         /* ranges hold the matching codes; else `bits` */
     struct filter_range ranges[FILTER_MAX_PASSES];
     uint32_t range_count;
+    uint64_t low_bits[2]; /* codes 0..127: all that a slab of one-byte codes can hold */
     uint64_t *bits;       /* one per code */
     size_t bits_capacity; /* words */
     struct filter_codes *next;

@@ -381,18 +381,26 @@ void table_apply_expiry(struct table *table, const uint32_t *rows, const int64_t
 static void expired_in_slab(const struct table *table, size_t index, uint32_t rows, int64_t now_ms, uint64_t *out) {
     const struct simd_kernels *simd = table->simd;
     const struct column_slab *slab = &table->expiry->slabs[index];
+    unsigned width_bits = 8u * slab->width;
+    int64_t greatest = INT64_MAX >> (64 - width_bits);
+    int64_t least = -greatest - 1;
+    int64_t high = now_ms < greatest ? now_ms : greatest;
+    if (high < least) { /* before every time that fits the width */
+        memset(out, 0, bitmap_words(rows) * sizeof *out);
+        return;
+    }
     switch (slab->width) {
     case 1:
-        simd->range_i8(slab->values, rows, INT8_MIN, (int8_t)(now_ms < INT8_MAX ? now_ms : INT8_MAX), out);
+        simd->range_i8(slab->values, rows, INT8_MIN, (int8_t)high, out);
         break;
     case 2:
-        simd->range_i16(slab->values, rows, INT16_MIN, (int16_t)(now_ms < INT16_MAX ? now_ms : INT16_MAX), out);
+        simd->range_i16(slab->values, rows, INT16_MIN, (int16_t)high, out);
         break;
     case 4:
-        simd->range_i32(slab->values, rows, INT32_MIN, (int32_t)(now_ms < INT32_MAX ? now_ms : INT32_MAX), out);
+        simd->range_i32(slab->values, rows, INT32_MIN, (int32_t)high, out);
         break;
     default:
-        simd->range_i64(slab->values, rows, INT64_MIN, now_ms, out);
+        simd->range_i64(slab->values, rows, INT64_MIN, high, out);
         break;
     }
     if (slab->valid) {

@@ -83,10 +83,15 @@ static void avx2_touch(const void *row, size_t size_bytes) {
         _mm_prefetch((const char *)row + i, _MM_HINT_T0);
 }
 
-/* Asks for the lines at element i of four rows. The loops are inlined with `ahead` known to be NULL or not. */
-#define AVX2_ASK(ahead, i)                                                                                             \
-    for (size_t ask = 0; (ahead) != NULL && ask < LOOP_ROWS_AT_ONCE; ask++)                                            \
-    _mm_prefetch((const char *)((ahead)[ask] + (i)), _MM_HINT_T0)
+/* Where four rows are, and a request for the lines at element i of them; inlined with rows known to be NULL or not. */
+#define AVX2_ROWS(ROW, r, rows) const ROW *r##0 = (rows)[0], *r##1 = (rows)[1], *r##2 = (rows)[2], *r##3 = (rows)[3]
+#define AVX2_ASK(r, i)                                                                                                 \
+    do {                                                                                                               \
+        _mm_prefetch((const char *)(r##0 + (i)), _MM_HINT_T0);                                                         \
+        _mm_prefetch((const char *)(r##1 + (i)), _MM_HINT_T0);                                                         \
+        _mm_prefetch((const char *)(r##2 + (i)), _MM_HINT_T0);                                                         \
+        _mm_prefetch((const char *)(r##3 + (i)), _MM_HINT_T0);                                                         \
+    } while (0)
 
 #define AVX2_DISTANCE(NAME, ROW, KIND, STEP)                                                                           \
     static float avx2_##NAME(const float *a, const ROW *b, size_t n) {                                                 \
@@ -99,12 +104,13 @@ static void avx2_touch(const void *row, size_t size_bytes) {
     }                                                                                                                  \
     LOOP_INLINE void avx2_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead, size_t n, \
                                         float *out) {                                                                  \
-        const ROW *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];                                          \
+        AVX2_ROWS(ROW, r, rows);                                                                                       \
+        AVX2_ROWS(ROW, p, ahead != NULL ? ahead : rows);                                                               \
         struct avx2_lanes s0 = avx2_zero(), s1 = s0, s2 = s0, s3 = s0;                                                 \
         size_t i = 0;                                                                                                  \
         for (; i + AVX2_LANES <= n; i += AVX2_LANES) {                                                                 \
             struct avx2_lanes q = avx2_load_float(query + i);                                                          \
-            AVX2_ASK(ahead, i);                                                                                        \
+            if (ahead != NULL) AVX2_ASK(p, i);                                                                         \
             s0 = STEP(s0, q, avx2_load_##KIND(r0 + i));                                                                \
             s1 = STEP(s1, q, avx2_load_##KIND(r1 + i));                                                                \
             s2 = STEP(s2, q, avx2_load_##KIND(r2 + i));                                                                \
@@ -185,13 +191,12 @@ static int32_t avx2_dot_codes(const int8_t *query, const uint8_t *row, size_t n)
 
 LOOP_INLINE void avx2_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
                                      size_t n, int32_t *out) {
-    const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+    AVX2_ROWS(uint8_t, r, rows);
+    AVX2_ROWS(uint8_t, p, ahead != NULL ? ahead : rows);
     __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
     for (size_t i = 0; i < n; i += AVX2_BYTES) {
         __m256i q = avx2_load(query + i);
-        if (i % LOOP_LINE_BYTES == 0) {
-            AVX2_ASK(ahead, i);
-        }
+        if (ahead != NULL && i % LOOP_LINE_BYTES == 0) AVX2_ASK(p, i);
         s0 = avx2_step_codes(s0, q, avx2_load(r0 + i));
         s1 = avx2_step_codes(s1, q, avx2_load(r1 + i));
         s2 = avx2_step_codes(s2, q, avx2_load(r2 + i));

@@ -72,10 +72,15 @@ static void avx512_touch(const void *row, size_t size_bytes) {
         _mm_prefetch((const char *)row + i, _MM_HINT_T0);
 }
 
-/* Asks for the lines at element i of four rows. The loops are inlined with `ahead` known to be NULL or not. */
-#define AVX512_ASK(ahead, i)                                                                                           \
-    for (size_t ask = 0; (ahead) != NULL && ask < LOOP_ROWS_AT_ONCE; ask++)                                            \
-    _mm_prefetch((const char *)((ahead)[ask] + (i)), _MM_HINT_T0)
+/* Where four rows are, and a request for the lines at element i of them; inlined with rows known to be NULL or not. */
+#define AVX512_ROWS(ROW, r, rows) const ROW *r##0 = (rows)[0], *r##1 = (rows)[1], *r##2 = (rows)[2], *r##3 = (rows)[3]
+#define AVX512_ASK(r, i)                                                                                               \
+    do {                                                                                                               \
+        _mm_prefetch((const char *)(r##0 + (i)), _MM_HINT_T0);                                                         \
+        _mm_prefetch((const char *)(r##1 + (i)), _MM_HINT_T0);                                                         \
+        _mm_prefetch((const char *)(r##2 + (i)), _MM_HINT_T0);                                                         \
+        _mm_prefetch((const char *)(r##3 + (i)), _MM_HINT_T0);                                                         \
+    } while (0)
 
 #define AVX512_DISTANCE(NAME, ROW, KIND, STEP)                                                                         \
     static float avx512_##NAME(const float *a, const ROW *b, size_t n) {                                               \
@@ -91,12 +96,13 @@ static void avx512_touch(const void *row, size_t size_bytes) {
     }                                                                                                                  \
     LOOP_INLINE void avx512_##NAME##_four(const float *query, const ROW *const *rows, const ROW *const *ahead,         \
                                           size_t n, float *out) {                                                      \
-        const ROW *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];                                          \
+        AVX512_ROWS(ROW, r, rows);                                                                                     \
+        AVX512_ROWS(ROW, p, ahead != NULL ? ahead : rows);                                                             \
         __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                                                    \
         size_t i = 0;                                                                                                  \
         for (; i + AVX512_FLOATS <= n; i += AVX512_FLOATS) {                                                           \
             __m512 q = avx512_load_float(query + i);                                                                   \
-            AVX512_ASK(ahead, i);                                                                                      \
+            if (ahead != NULL) AVX512_ASK(p, i);                                                                       \
             s0 = STEP(s0, q, avx512_load_##KIND(r0 + i));                                                              \
             s1 = STEP(s1, q, avx512_load_##KIND(r1 + i));                                                              \
             s2 = STEP(s2, q, avx512_load_##KIND(r2 + i));                                                              \
@@ -189,12 +195,13 @@ static inline __m128i avx512_fold_codes(__m512i s0, __m512i s1, __m512i s2, __m5
 
 LOOP_INLINE void avx512_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
                                        size_t n, int32_t *out) {
-    const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+    AVX512_ROWS(uint8_t, r, rows);
+    AVX512_ROWS(uint8_t, p, ahead != NULL ? ahead : rows);
     __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + AVX512_BYTES <= n; i += AVX512_BYTES) {
         __m512i q = avx512_load(query + i);
-        AVX512_ASK(ahead, i);
+        if (ahead != NULL) AVX512_ASK(p, i);
         s0 = _mm512_dpbusd_epi32(s0, avx512_load(r0 + i), q);
         s1 = _mm512_dpbusd_epi32(s1, avx512_load(r1 + i), q);
         s2 = _mm512_dpbusd_epi32(s2, avx512_load(r2 + i), q);

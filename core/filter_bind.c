@@ -2,7 +2,7 @@
  * Tree -> plan: columns are found, values checked against their types, NOT pushed to the leaves.
  *
  * Three-valued logic needs no third value in the plan: TRUE(NOT p) is FALSE(p), FALSE(a AND b) is FALSE(a) OR FALSE(b),
- * and so on down to the leaves, where TRUE and FALSE are two sets of values that both lack NULL. Where a NULL is written
+ * and so on down to the leaves, where TRUE and FALSE are two sets of values that both lack NULL. Where NULL is written
  * as a value, one or both sets are empty: `c = NULL` is never TRUE nor FALSE, `c IN (1, NULL)` is TRUE for 1 and never
  * FALSE.
  *

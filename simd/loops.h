@@ -148,16 +148,20 @@ LOOP uint32_t *loop_sparse_word_to_ids(uint64_t word, uint32_t count, uint32_t b
 typedef uint32_t *(*loop_expand_function)(uint64_t word, uint32_t base, uint32_t *out);
 
 /*
- * Bitmap to ids: counted first, which costs little beside the writing and tells how far one may write carelessly (the
- * last 64 ids are written exactly) and whether words have few bits (then four ids are written for every word, so that
- * no branch depends on the data) or many (then the set's own expansion is faster).
+ * Bitmap to ids: counted first, which costs little beside the writing and tells two things. How far one may write
+ * carelessly: the last 64 ids are written exactly. And what the words are like: mostly empty (skipped, and the branch is
+ * foreseen), of few bits (four ids are written for every word, so that no branch depends on the data), or full of them
+ * (the set's own expansion is faster).
  */
 LOOP size_t loop_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out, size_t total,
                              loop_expand_function expand) {
     uint32_t *next = out;
     uint32_t *careless_end = total < LOOP_WORD_BITS ? out : out + (total - LOOP_WORD_BITS);
     size_t i = 0;
-    if (total < 2 * words) {
+    if (total >= 2 * words) {
+        for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS)
+            next = expand(a[i], base, next);
+    } else if (total >= words / 8) {
         for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS) {
             uint32_t count = loop_popcount(a[i]);
             if (count <= LOOP_SPARSE_IDS)
@@ -165,9 +169,6 @@ LOOP size_t loop_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uin
             else
                 next = expand(a[i], base, next);
         }
-    } else {
-        for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS)
-            next = expand(a[i], base, next);
     }
     for (; i < words; i++, base += LOOP_WORD_BITS)
         next = loop_word_to_ids(a[i], base, next);
@@ -258,66 +259,54 @@ LOOP void loop_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t
     }
 }
 
-/* Inlined with a constant width of 2 or 4 each, which is what compilers vectorise. */
-LOOP void loop_planes_split_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
-    for (size_t i = 0; i < n; i++)
+typedef uint8_t loop_bytes __attribute__((vector_size(16)));
+
+enum { LOOP_WIDTH_LIMIT = 8, LOOP_PLANE_ELEMENTS = 16 };
+
+/*
+ * A perfect shuffle of the bytes of 2, 4 or 8 registers: the byte at index i goes to the index with the bits of i
+ * rotated left. An index is (element: 4 bits, plane: 1 to 3 bits) before a split and (plane, element) after it, so four
+ * shuffles split sixteen elements, and as many more as the plane has bits join them again.
+ */
+LOOP_INLINE void loop_perfect_shuffle(loop_bytes *x, unsigned width) {
+    loop_bytes y[LOOP_WIDTH_LIMIT];
+    for (unsigned i = 0; i < width / 2; i++) {
+        loop_bytes a = x[i], b = x[i + width / 2];
+        y[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        y[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (unsigned i = 0; i < width; i++)
+        x[i] = y[i];
+}
+
+LOOP_INLINE void loop_planes_split_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+    size_t i = 0;
+    for (; i + LOOP_PLANE_ELEMENTS <= n; i += LOOP_PLANE_ELEMENTS) {
+        loop_bytes x[LOOP_WIDTH_LIMIT];
+        memcpy(x, in + i * width, width * sizeof x[0]);
+        for (unsigned round = 0; round < 4; round++)
+            loop_perfect_shuffle(x, width);
+        for (unsigned p = 0; p < width; p++)
+            memcpy(out + p * n + i, &x[p], sizeof x[p]);
+    }
+    for (; i < n; i++)
         for (unsigned p = 0; p < width; p++)
             out[p * n + i] = in[i * width + p];
 }
 
-LOOP void loop_planes_join_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
-    for (size_t i = 0; i < n; i++)
+LOOP_INLINE void loop_planes_join_width(const uint8_t *restrict in, size_t n, unsigned width, uint8_t *restrict out) {
+    size_t i = 0;
+    for (; i + LOOP_PLANE_ELEMENTS <= n; i += LOOP_PLANE_ELEMENTS) {
+        loop_bytes x[LOOP_WIDTH_LIMIT];
+        for (unsigned p = 0; p < width; p++)
+            memcpy(&x[p], in + p * n + i, sizeof x[p]);
+        for (unsigned step = width; step > 1; step /= 2)
+            loop_perfect_shuffle(x, width);
+        memcpy(out + i * width, x, width * sizeof x[0]);
+    }
+    for (; i < n; i++)
         for (unsigned p = 0; p < width; p++)
             out[i * width + p] = in[p * n + i];
-}
-
-typedef uint8_t loop_bytes __attribute__((vector_size(16)));
-
-enum { LOOP_WIDE = 8, LOOP_WIDE_ELEMENTS = 16 };
-
-/*
- * A perfect shuffle of the 128 bytes of eight registers: the byte at index i goes to the index with the seven bits of i
- * rotated left. An index is (element: 4 bits, plane: 3 bits) before a split and (plane, element) after it, so four
- * shuffles split sixteen elements of eight bytes, and three more would join them again.
- */
-LOOP void loop_perfect_shuffle(loop_bytes *x) {
-    loop_bytes y[LOOP_WIDE];
-    for (unsigned i = 0; i < LOOP_WIDE / 2; i++) {
-        loop_bytes a = x[i], b = x[i + LOOP_WIDE / 2];
-        y[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        y[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    memcpy(x, y, sizeof y);
-}
-
-LOOP void loop_planes_split_wide(const uint8_t *restrict in, size_t n, uint8_t *restrict out) {
-    size_t i = 0;
-    for (; i + LOOP_WIDE_ELEMENTS <= n; i += LOOP_WIDE_ELEMENTS) {
-        loop_bytes x[LOOP_WIDE];
-        memcpy(x, in + i * LOOP_WIDE, sizeof x);
-        for (unsigned round = 0; round < 4; round++)
-            loop_perfect_shuffle(x);
-        for (unsigned p = 0; p < LOOP_WIDE; p++)
-            memcpy(out + p * n + i, &x[p], sizeof x[p]);
-    }
-    for (; i < n; i++)
-        for (unsigned p = 0; p < LOOP_WIDE; p++)
-            out[p * n + i] = in[i * LOOP_WIDE + p];
-}
-
-LOOP void loop_planes_join_wide(const uint8_t *restrict in, size_t n, uint8_t *restrict out) {
-    size_t i = 0;
-    for (; i + LOOP_WIDE_ELEMENTS <= n; i += LOOP_WIDE_ELEMENTS) {
-        loop_bytes x[LOOP_WIDE];
-        for (unsigned p = 0; p < LOOP_WIDE; p++)
-            memcpy(&x[p], in + p * n + i, sizeof x[p]);
-        for (unsigned round = 0; round < 3; round++)
-            loop_perfect_shuffle(x);
-        memcpy(out + i * LOOP_WIDE, x, sizeof x);
-    }
-    for (; i < n; i++)
-        for (unsigned p = 0; p < LOOP_WIDE; p++)
-            out[i * LOOP_WIDE + p] = in[p * n + i];
 }
 
 LOOP void loop_planes_split(const uint8_t *in, size_t n, unsigned width, uint8_t *out) {
@@ -326,7 +315,7 @@ LOOP void loop_planes_split(const uint8_t *in, size_t n, unsigned width, uint8_t
     else if (width == 4)
         loop_planes_split_width(in, n, 4, out);
     else
-        loop_planes_split_wide(in, n, out);
+        loop_planes_split_width(in, n, 8, out);
 }
 
 LOOP void loop_planes_join(const uint8_t *in, size_t n, unsigned width, uint8_t *out) {
@@ -335,7 +324,7 @@ LOOP void loop_planes_join(const uint8_t *in, size_t n, unsigned width, uint8_t 
     else if (width == 4)
         loop_planes_join_width(in, n, 4, out);
     else
-        loop_planes_join_wide(in, n, out);
+        loop_planes_join_width(in, n, 8, out);
 }
 
 /*

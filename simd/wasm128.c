@@ -348,30 +348,40 @@ LOOP_RANGES(wasm128)
 
 enum { WASM128_BYTE_SET = 128, WASM128_TABLE_SET = 256 };
 
-/* Lanes of ones where the byte's code (0..255) is in the table of 256 bits. */
-static inline v128_t wasm128_in_table(v128_t codes, v128_t low, v128_t high) {
-    v128_t bits = wasm_i8x16_const((int8_t)1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128);
-    v128_t index = wasm_u8x16_shr(codes, 3);
-    /* an index outside 0..15 gives 0: one of the two halves answers */
-    v128_t bytes = wasm_v128_or(wasm_i8x16_swizzle(low, index),
-                                wasm_i8x16_swizzle(high, wasm_i8x16_sub(index, wasm_i8x16_splat(16))));
-    v128_t bit = wasm_i8x16_swizzle(bits, wasm_v128_and(codes, wasm_i8x16_splat(7)));
-    return wasm_i8x16_ne(wasm_v128_and(bytes, bit), wasm_i8x16_splat(0));
+/* Of each byte's low three bits, the bit that they number. */
+static inline v128_t wasm128_bit_of(v128_t codes) {
+    v128_t bits = wasm_i8x16_const(1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128);
+    return wasm_i8x16_swizzle(bits, wasm_v128_and(codes, wasm_i8x16_splat(7)));
 }
 
-/* Negative bytes read as 128 and more, where the table of 128 codes is zero. */
+/*
+ * The 128 codes that a byte can be are a table of 16 bytes. A swizzle gives 0 for an index of 16 and above, which is
+ * what negative bytes read as.
+ */
 static void wasm128_member_i8(const int8_t *v, size_t n, const uint64_t *set, uint32_t set_size, uint64_t *out) {
-    uint64_t table[WASM128_BYTE_SET / LOOP_WORD_BITS];
-    loop_set_table(set, set_size, WASM128_BYTE_SET, table);
-    v128_t low = wasm_v128_load(table);
-    v128_t high = wasm_i8x16_splat(0);
+    uint64_t words[WASM128_BYTE_SET / LOOP_WORD_BITS];
+    loop_set_table(set, set_size, WASM128_BYTE_SET, words);
+    v128_t table = wasm_v128_load(words);
     for (; n >= LOOP_WORD_BITS; n -= LOOP_WORD_BITS, v += LOOP_WORD_BITS) {
         uint64_t word = 0;
-        for (unsigned i = 0; i < LOOP_WORD_BITS; i += 16)
-            word |= (uint64_t)wasm_i8x16_bitmask(wasm128_in_table(wasm_v128_load(v + i), low, high)) << i;
+        for (unsigned i = 0; i < LOOP_WORD_BITS; i += 16) {
+            v128_t codes = wasm_v128_load(v + i);
+            v128_t bytes = wasm_i8x16_swizzle(table, wasm_u8x16_shr(codes, 3));
+            v128_t absent = wasm_i8x16_eq(wasm_v128_and(bytes, wasm128_bit_of(codes)), wasm_i8x16_splat(0));
+            word |= (uint64_t)(wasm_i8x16_bitmask(absent) ^ 0xffff) << i;
+        }
         *out++ = word;
     }
     if (n > 0) *out = loop_member_word_i8(v, n, set, set_size);
+}
+
+/* Lanes of ones where the byte's code (0..255) is in the table of 256 bits: one of its two halves answers. */
+static inline v128_t wasm128_in_table(v128_t codes, v128_t low, v128_t high) {
+    v128_t index = wasm_u8x16_shr(codes, 3);
+    v128_t bytes = wasm_v128_or(wasm_i8x16_swizzle(low, index),
+                                wasm_i8x16_swizzle(high, wasm_i8x16_sub(index, wasm_i8x16_splat(16))));
+    v128_t bit = wasm128_bit_of(codes);
+    return wasm_i8x16_eq(wasm_v128_and(bytes, bit), bit);
 }
 
 /* Sixteen codes of 16 bits; those of 256 and above, and negative ones, have a high byte. */
@@ -436,30 +446,6 @@ static void wasm128_bits_not(uint64_t *out, const uint64_t *a, size_t words) {
     if (i < words) out[i] = ~a[i];
 }
 
-static inline v128_t wasm128_popcount(v128_t x) {
-    return wasm_u32x4_extadd_pairwise_u16x8(wasm_u16x8_extadd_pairwise_u8x16(wasm_i8x16_popcnt(x)));
-}
-
-/* Lanes of 32 bits hold the counts of 2^25 words; longer bitmaps go in pieces. */
-enum { WASM128_COUNTED_AT_ONCE = 1 << 25 };
-
-#define WASM128_COUNT(NAME, PARAMETERS, LOAD, REST)                                                                    \
-    static uint64_t wasm128_##NAME PARAMETERS {                                                                        \
-        uint64_t count = 0;                                                                                            \
-        size_t i = 0;                                                                                                  \
-        while (i + WASM128_WORDS <= words) {                                                                           \
-            v128_t sum = wasm_i32x4_splat(0);                                                                          \
-            size_t end = words - i < WASM128_COUNTED_AT_ONCE ? words : i + WASM128_COUNTED_AT_ONCE;                    \
-            for (; i + WASM128_WORDS <= end; i += WASM128_WORDS)                                                       \
-                sum = wasm_i32x4_add(sum, wasm128_popcount(LOAD));                                                     \
-            count += (uint32_t)wasm128_fold_i32(sum);                                                                  \
-        }                                                                                                              \
-        return count + REST;                                                                                           \
-    }
-WASM128_COUNT(bits_count, (const uint64_t *a, size_t words), wasm_v128_load(a + i), loop_bits_count(a + i, words - i))
-WASM128_COUNT(bits_and_count, (const uint64_t *a, const uint64_t *b, size_t words),
-              wasm_v128_and(wasm_v128_load(a + i), wasm_v128_load(b + i)), loop_bits_and_count(a + i, b + i, words - i))
-
 static inline uint32_t *wasm128_word_to_ids(uint64_t word, uint32_t base, uint32_t *out) {
     for (unsigned i = 0; i < LOOP_WORD_BITS; i += 8) {
         uint8_t byte = (uint8_t)(word >> i);
@@ -473,7 +459,7 @@ static inline uint32_t *wasm128_word_to_ids(uint64_t word, uint32_t base, uint32
 }
 
 static size_t wasm128_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out) {
-    return loop_bits_to_ids(a, words, base, out, (size_t)wasm128_bits_count(a, words), wasm128_word_to_ids);
+    return loop_bits_to_ids(a, words, base, out, (size_t)loop_bits_count(a, words), wasm128_word_to_ids);
 }
 
 /* Bits 2 * pair and 2 * pair + 1 as two lanes of ones. */
@@ -571,8 +557,8 @@ const struct simd_kernels simd_wasm128 = {
     .bits_and_not = wasm128_bits_and_not,
     .bits_or = wasm128_bits_or,
     .bits_not = wasm128_bits_not,
-    .bits_count = wasm128_bits_count,
-    .bits_and_count = wasm128_bits_and_count,
+    .bits_count = loop_bits_count,
+    .bits_and_count = loop_bits_and_count,
     .bits_to_ids = wasm128_bits_to_ids,
     .sparse_f32 = loop_sparse_f32,
     .add_f32 = loop_add_f32,

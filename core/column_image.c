@@ -267,6 +267,9 @@ static enum velta_status check_values(const struct column *column, const struct 
         return corrupt(column, error, HEADER_BYTES + shape->value_bytes - sizeof(uint64_t),
                        "bits exist for rows that do not");
     }
+    if (column_is_integer(column) && narrowest_width(slab, shape->rows) != shape->width) {
+        return corrupt(column, error, 0, "a slab is wider than its values");
+    }
     for (uint32_t i = 0; !any_is_good && i < shape->rows; i++) {
         if (!value_is_good(column, slab, i, entry_count)) {
             size_t value_bytes = column->spec.type == VELTA_VECTOR ? column->row_stride : shape->width;

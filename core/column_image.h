@@ -23,7 +23,8 @@
  *   64       u32 x n: length of each entry
  *            text of the entries, one after the other
  *
- * Reading takes hostile bytes: everything is validated, damage is CORRUPT with error->offset = byte of the image, and
+ * Reading takes hostile bytes: everything is validated (a width that is not the narrowest is refused too, so a column
+ * has one image), damage is CORRUPT with error->offset = byte of the image, and
  * leaves the column fit only for destroying.
  */
 #ifndef VELTA_CORE_COLUMN_IMAGE_H

@@ -8,10 +8,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "core/bytes.h"
 #include "core/column.h"
 #include "core/column_slab.h"
-#include "core/error.h"
 
 enum { PENDING_KEPT = 16384 }; /* an emptied queue is released when it is longer */
 
@@ -31,9 +29,8 @@ static enum velta_status begin_reserve(struct column *column, size_t count, stru
         return VELTA_OK;
     }
     column->last_dictionary_count = dictionary_count(column->dictionary);
-    if (!checked_add_size(column->pending_first + column->pending_count, count, &needed)) {
-        return velta_fail(error, VELTA_LIMIT, VELTA_NO_OFFSET, "too many values at once");
-    }
+    assert(count <= SIZE_MAX - column->pending_first - column->pending_count); /* as many codes are in memory */
+    needed = column->pending_first + column->pending_count + count;
     status = memory_grow_array(column->memory, &codes, &column->pending_capacity, needed, sizeof *column->pending_codes,
                                error);
     column->pending_codes = codes;
@@ -257,11 +254,9 @@ static void store_codes(struct column_slab *slab, uint32_t at, const uint32_t *f
     case 2:
         STORE_EACH(int16_t)
         break;
-    case 4:
-        STORE_EACH(int32_t)
-        break;
     default:
-        STORE_EACH(int64_t)
+        assert(slab->width == 4); /* DICTIONARY_MAX_ENTRIES */
+        STORE_EACH(int32_t)
         break;
     }
 }

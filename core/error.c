@@ -37,9 +37,8 @@ enum velta_status velta_fail(struct velta_error *error, enum velta_status code, 
         error->code = code;
         error->offset = offset;
         va_start(arguments, format);
-        if (vsnprintf(error->text, sizeof error->text, format, arguments) < 0) {
-            error->text[0] = '\0';
-        }
+        error->text[0] = '\0';
+        (void)vsnprintf(error->text, sizeof error->text, format, arguments); /* cutting is meant */
         va_end(arguments);
         make_printable(error->text);
     }

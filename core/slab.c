@@ -155,7 +155,7 @@ static void remove_chunk(struct memory *memory, size_t position) {
 }
 
 #if defined(VELTA_TESTING)
-/* Tests make the host refuse its n-th allocation. Most slabs need none, so that each asks for one here, to be refused. */
+/* Tests make the host refuse its n-th allocation. Most slabs need none, so each asks for one here, to be refused. */
 static bool host_is_willing(struct memory *memory) {
     void *probe = memory_take(memory, 1, 1);
     if (probe) {

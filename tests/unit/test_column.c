@@ -571,6 +571,8 @@ static void damage_is_named_with_its_offset(void **state) {
     expect_corrupt_slab(&(struct velta_column){.type = VELTA_INT, .required = true}, &none, &slab, 3, 0, 2, 1);
     expect_corrupt_slab(&(struct velta_column){.type = VELTA_VECTOR, .dimensions = 3, .element = VELTA_CODES}, &none,
                         &slab, 3, 0, 0, 1);
+    slab.bytes[64] = slab.bytes[65] = 0; /* 300, which needed the width */
+    expect_corrupt_slab(&integer_spec, &none, &slab, 3, 2, 0, 0);
     free(slab.bytes);
     column_destroy(integers);
 

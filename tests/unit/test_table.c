@@ -254,6 +254,8 @@ static void assert_table(const struct table *table, const struct model *model) {
     assert_int_equal(table_find_int(table, model->next_key + 1), VELTA_NO_ROW);
     assert_visible(table, model, 0);
     assert_visible(table, model, 50);
+    assert_visible(table, model, -20000);
+    assert_visible(table, model, 1000000000);
     assert_visible(table, model, INT64_MIN);
     assert_visible(table, model, INT64_MAX - 1);
 }
@@ -411,6 +413,8 @@ static void live_delete(struct random *random, struct table *table, struct model
 static void live_expire(struct random *random, struct table *table, struct model *model) {
     uint32_t rows[40];
     int64_t times[40];
+    static const int64_t ranges[] = {100, 30000, INT64_C(2000000000), INT64_C(2000000000000)};
+    int64_t range = ranges[random_below(random, 4)];
     uint32_t count = live_rows(random, model, rows, 40, false);
     bool had = table->expiry != NULL;
     OK(table_reserve_expiry(table, &failure));
@@ -420,7 +424,7 @@ static void live_expire(struct random *random, struct table *table, struct model
         return;
     }
     for (uint32_t i = 0; i < count; i++)
-        times[i] = random_chance(random, 20) ? INT64_MAX : random_between(random, -100, 100);
+        times[i] = random_chance(random, 20) ? INT64_MAX : random_between(random, -range, range);
     table_apply_expiry(table, rows, times, count);
     for (uint32_t i = 0; i < count; i++)
         model->rows[rows[i]].expiry = times[i];
@@ -505,50 +509,77 @@ static void a_table_is_a_list_of_rows(void **state) {
     memory_destroy(memory);
 }
 
-/* Slabs are 65,536 rows: the same across their border, with a batch that spans three. */
+/* Slabs are 65,536 rows: the same across their border, with batches that span three and strings that are all different. */
 static void batches_span_slabs(void **state) {
     (void)state;
-    enum { ROWS = 2 * CORE_ROWS_PER_SLAB + 1000, FIRST = 600 };
+    enum { ROWS = 2 * CORE_ROWS_PER_SLAB + 1000, FIRST = 600, TEXT = 10 };
+    const int64_t epoch_ms = INT64_C(1700000000000);
     struct memory *memory = memory_create(NULL, 0);
     struct table *table;
-    const struct velta_column columns[] = {{.name = "n", .type = VELTA_INT}, {.name = "b", .type = VELTA_BOOL}};
+    const struct velta_column columns[] = {
+        {.name = "n", .type = VELTA_INT}, {.name = "b", .type = VELTA_BOOL}, {.name = "s", .type = VELTA_STRING}};
     int64_t *numbers = calloc(ROWS, sizeof *numbers);
     uint8_t *bools = calloc(ROWS, 1);
     uint64_t *valid = calloc(ROWS / 64 + 1, sizeof *valid);
     uint64_t *visible = calloc(ROWS / 64 + 1, sizeof *visible);
+    uint64_t *offsets = calloc(ROWS + 1, sizeof *offsets);
+    char *text = calloc(ROWS, TEXT);
     for (uint32_t i = 0; i < ROWS; i++) {
         numbers[i] = (int64_t)i * 3 - 1000;
         bools[i] = i % 3 == 0;
         if (i % 5) valid[i / 64] |= UINT64_C(1) << (i % 64);
+        offsets[i + 1] = offsets[i] + (uint64_t)snprintf(text + offsets[i], TEXT, "%u", i);
     }
-    OK(table_create(memory, &simd_scalar, "t", columns, 2, &table, &failure));
-    struct column_values values[2] = {{.data = numbers, .valid = valid}, {.data = bools}};
+    OK(table_create(memory, &simd_scalar, "t", columns, 3, &table, &failure));
+    struct column_values values[3] = {
+        {.data = numbers, .valid = valid}, {.data = bools}, {.data = text, .offsets = offsets}};
     OK(table_reserve_append(table, values, FIRST, &failure));
     OK(table_reserve_append(table, values, ROWS - FIRST, &failure));
     assert_int_equal(table_apply_append(table, values, FIRST), 0);
     assert_int_equal(table_apply_append(table, values, ROWS - FIRST), FIRST);
     OK(table_reserve_expiry(table, &failure));
-    for (uint32_t row = 0; row < ROWS; row++) {
-        uint32_t i = row < FIRST ? row : row - FIRST;
-        assert_int_equal(column_is_null(table->columns[0], row), i % 5 == 0);
-        if (i % 5) assert_true(column_integer(table->columns[0], row) == numbers[i]);
-        assert_int_equal(column_integer(table->columns[1], row), bools[i]);
-        if (row % 7 == 0) {
-            int64_t time_ms = INT64_C(1700000000000) + row;
-            table_apply_expiry(table, &row, &time_ms, 1);
-        }
+    for (uint32_t row = 0; row < ROWS; row += 7) {
+        int64_t time_ms = epoch_ms + row;
+        table_apply_expiry(table, &row, &time_ms, 1);
     }
-    assert_int_equal(table_visible(table, INT64_C(1700000000000) + 99999, visible), ROWS - 99999 / 7 - 1);
+    assert_int_equal(table_visible(table, epoch_ms + 99999, visible), ROWS - 99999 / 7 - 1);
     assert_false(bitmap_get(visible, 99995));
     assert_true(bitmap_get(visible, 99996) && bitmap_get(visible, 100002));
-    table_clean(table);
-    for (size_t i = 0; i < table->columns[0]->slab_count; i++)
-        assert_false(table->columns[0]->slabs[i].dirty);
-    table_destroy(table);
+    for (uint32_t row = 0; row < ROWS; row += 4)
+        table_apply_delete(table, &row, 1);
+    struct table *copy;
+    OK(table_vacuum(table, &copy, NULL, &failure));
+    assert_int_equal(copy->row_count, ROWS - (ROWS + 3) / 4);
+    struct saved saved = {0};
+    save(&saved, copy);
+    struct table *loaded;
+    OK(load(&saved, memory, columns, 3, copy->row_count, true, &loaded, &failure));
+    struct table *all[3] = {table, copy, loaded};
+    for (unsigned which = 0; which < 3; which++) {
+        uint32_t row = 0;
+        for (uint32_t old = 0; old < ROWS; old++) {
+            uint32_t i = old < FIRST ? old : old - FIRST;
+            size_t size_bytes;
+            if (which > 0 && old % 4 == 0) continue;
+            assert_int_equal(column_is_null(all[which]->columns[0], row), i % 5 == 0);
+            if (i % 5) assert_true(column_integer(all[which]->columns[0], row) == numbers[i]);
+            assert_int_equal(column_integer(all[which]->columns[1], row), bools[i]);
+            const char *found = column_text(all[which]->columns[2], row, &size_bytes);
+            assert_true(size_bytes == offsets[i + 1] - offsets[i] && memcmp(found, text + offsets[i], size_bytes) == 0);
+            row++;
+        }
+        table_clean(all[which]);
+        for (size_t i = 0; i < all[which]->columns[0]->slab_count; i++)
+            assert_false(all[which]->columns[0]->slabs[i].dirty);
+        table_destroy(all[which]);
+    }
+    free(saved.bytes);
     free(numbers);
     free(bools);
     free(valid);
     free(visible);
+    free(offsets);
+    free(text);
     memory_destroy(memory);
 }
 
@@ -747,6 +778,36 @@ static void without_a_key_rows_are_found_by_number(void **state) {
 
 /* ---- loading what is damaged */
 
+static void an_empty_table_is_loaded(void **state) {
+    (void)state;
+    struct memory *memory = memory_create(NULL, 0);
+    struct table *table;
+    OK(table_create(memory, &simd_scalar, "t", schema, SCHEMA_COUNT, &table, &failure));
+    OK(table_begin_load(table, 0, &failure));
+    OK(table_load_live(table, NULL, 0, &failure));
+    OK(table_make_expiry(table, &failure));
+    OK(table_make_expiry(table, &failure));
+    OK(table_finish_load(table, &failure));
+    assert_int_equal(table_visible(table, 0, NULL), 0);
+    table_destroy(table);
+    memory_destroy(memory);
+}
+
+static void codes_need_no_slab_images(void **state) {
+    (void)state;
+    struct memory *memory = memory_create(NULL, 0);
+    struct velta_error error;
+    struct table *table;
+    OK(table_create(memory, &simd_scalar, "t", &schema[9], 1, &table, &failure));
+    OK(table_begin_load(table, 100000, &failure));
+    OK(table_finish_load(table, &failure));
+    assert_false(column_is_null(table->columns[0], 99999));
+    table->columns[0]->added_at_row = 100001;
+    assert_int_equal(table_finish_load(table, &error), VELTA_CORRUPT);
+    table_destroy(table);
+    memory_destroy(memory);
+}
+
 static void damage_across_images_is_corrupt(void **state) {
     (void)state;
     struct memory *memory = memory_create(NULL, 0);
@@ -939,6 +1000,55 @@ static void every_refused_allocation_changes_nothing(void **state) {
     free(model.rows);
 }
 
+/* Context: how many string keys are there before those that are refused memory. */
+static bool append_string_keys(struct test_allocator *self, void *context) {
+    enum { EXTRA = 900 };
+    const unsigned *before = context;
+    struct memory *memory = memory_create(&self->allocator, 0);
+    struct table *table = string_table(memory);
+    unsigned total = *before + EXTRA;
+    char *text = calloc(total, 8);
+    uint64_t *offsets = calloc(total + 1, sizeof *offsets);
+    for (unsigned i = 0; i < total; i++)
+        offsets[i + 1] = offsets[i] + (uint64_t)snprintf(text + offsets[i], 8, "k%u", i);
+    struct column_values old = {.data = text, .offsets = offsets};
+    struct column_values new = {.data = text, .offsets = offsets + *before};
+    struct velta_error error = {0};
+    OK(table_reserve_append(table, &old, *before, &failure));
+    (void)table_apply_append(table, &old, *before);
+    uint64_t digest_before = digest(table);
+    test_allocator_rearm(self);
+    enum velta_status status = table_check_append(table, &new, EXTRA, &error);
+    if (status == VELTA_OK) status = table_reserve_append(table, &new, EXTRA, &error);
+    test_allocator_disarm(self);
+    if (status == VELTA_OK) {
+        (void)table_apply_append(table, &new, EXTRA);
+    } else {
+        assert_int_equal(error.code, VELTA_NO_MEMORY);
+        assert_true(digest(table) == digest_before);
+    }
+    for (unsigned i = 0; i < total; i++) {
+        uint32_t row = table_find_text(table, text + offsets[i], (size_t)(offsets[i + 1] - offsets[i]));
+        assert_int_equal(row, i < *before || status == VELTA_OK ? i : VELTA_NO_ROW);
+    }
+    free(text);
+    free(offsets);
+    table_destroy(table);
+    memory_destroy(memory);
+    return status == VELTA_OK;
+}
+
+static void every_refused_string_key_changes_nothing(void **state) {
+    (void)state;
+    struct test_allocator host;
+    static const unsigned before[] = {0, 200, 1000, 2000};
+    test_allocator_init(&host);
+    for (unsigned i = 0; i < sizeof before / sizeof *before; i++) {
+        unsigned count = before[i];
+        assert_true(test_every_allocation_fails(&host, append_string_keys, &count) > 4);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_is_a_list_of_rows),
@@ -949,7 +1059,10 @@ int main(void) {
         cmocka_unit_test(impossible_schemas_are_refused),
         cmocka_unit_test(writes_of_what_cannot_be_are_refused),
         cmocka_unit_test(without_a_key_rows_are_found_by_number),
+        cmocka_unit_test(an_empty_table_is_loaded),
+        cmocka_unit_test(codes_need_no_slab_images),
         cmocka_unit_test(damage_across_images_is_corrupt),
+        cmocka_unit_test(every_refused_string_key_changes_nothing),
         cmocka_unit_test(every_refused_allocation_changes_nothing),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);

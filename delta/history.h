@@ -3,8 +3,8 @@
  *
  * For every change of an existing row an entry is pushed on the chain of that (row, column):
  *  - scalar: the value before (as bytes);
- *  - vector: the delta itself; the first entry of a chain, every checkpoint_interval-th and those that replace the whole
- *    vector also hold the whole vector before the change (f32 addition cannot be undone exactly, so the past is
+ *  - vector: the delta itself; the first entry of a chain, every checkpoint_interval-th and those that replace the
+ *    whole vector also hold the whole vector before the change (f32 addition cannot be undone exactly, so the past is
  *    composed forward from such a base);
  *  - death of a row; births are runs of (first row, sequence, time) because rows are numbered in order.
  * Entries are appended to slabs and never changed; chains are linked backwards; heads are found by a hash of (row,
@@ -40,7 +40,9 @@ void history_abandon(struct history *history);
 void history_push(struct history *history, const struct table *table, const struct change *change,
                   history_vector_function *codes_vector, void *context);
 
-/* The last sequence whose time is <= time_ms; HISTORY_GONE when that state is no longer kept; HISTORY_NOW when later. */
+/*
+ * The last sequence whose time is <= time_ms; HISTORY_GONE when that state is no longer kept; HISTORY_NOW when later.
+ */
 VELTA_MUST_USE enum velta_status history_sequence_at(const struct history *history, int64_t time_ms, uint64_t *sequence,
                                                      struct velta_error *error);
 /* Whether the state just after `sequence` can be read. */

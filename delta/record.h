@@ -30,6 +30,8 @@ void record_buffer_clear(struct record_buffer *buffer);
 /* Drops everything added after a mark (a commit that failed). */
 struct record_mark {
     size_t streams[8];
+    uint64_t sequence;
+    int64_t time_ms;
 };
 struct record_mark record_buffer_mark(const struct record_buffer *buffer);
 void record_buffer_rewind(struct record_buffer *buffer, struct record_mark mark);

@@ -63,10 +63,16 @@ void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block) 
 
 void hnsw_decode_block(const struct hnsw *index, const uint8_t *block, float *out) {
     const struct hnsw_params *params = (const void *)(block + index->params_offset);
-    float scale = index->options.metric == VELTA_COSINE ? params->norm : 1.0F;
-    float lo = params->lo * scale;
-    float step = params->step * scale;
-    for (uint32_t i = 0; i < index->options.dimensions; i++)
+    double scale = index->options.metric == VELTA_COSINE ? (double)params->norm : 1.0;
+    double exact_lo = (double)params->lo * scale, exact_step = (double)params->step * scale;
+    uint32_t n = index->options.dimensions;
+    if (fabs(exact_lo) + 128.0 * exact_step > (double)FLT_MAX) { /* floats would overflow on the way */
+        for (uint32_t i = 0; i < n; i++)
+            out[i] = to_float(exact_lo + exact_step * block[i]);
+        return;
+    }
+    float lo = (float)exact_lo, step = (float)exact_step;
+    for (uint32_t i = 0; i < n; i++)
         out[i] = lo + step * (float)block[i];
 }
 

@@ -304,7 +304,7 @@ enum velta_status hnsw_part_read(struct hnsw *index, enum hnsw_part_kind kind, u
 
 /* Flags of nodes as the image has them; counts and the tail follow. */
 static void take_flags(struct hnsw *index, const uint8_t *flags) {
-    memset(index->tail_bits, 0, index->node_capacity / 64 * sizeof *index->tail_bits);
+    if (index->node_count) memset(index->tail_bits, 0, index->node_capacity / 64 * sizeof *index->tail_bits);
     index->tail_count = index->linked_count = index->removed_count = index->repair_count = index->free_count = 0;
     for (uint32_t node = 0; node < index->node_count; node++) {
         unsigned flag = flags ? flags[node] : index->row_of_node[node] != VELTA_NO_ROW ? HNSW_NODE_TAIL : 0;

@@ -3,7 +3,7 @@
  *
  * A scan by vectors computes each candidate's distance from the column's own values (decoded codes where only codes are
  * kept). A scan by codes computes integer dots in the index's blocks, a quarter of the bytes, and true distances for
- * the best few: not exact by definition, but no test set has shown a miss with 64 of them. Both read candidates in
+ * those of the best that the codes leave in doubt. Both read candidates in
  * batches and ask for the lines of the next batch before they compute the current one.
  *
  * The order of results is (distance, row): equal vectors come in row order whatever the traversal met first.
@@ -11,6 +11,8 @@
 #include <math.h>
 
 #include "hnsw/search.h"
+
+#define ERROR_DEVIATIONS 3.0F
 
 /* ---- distances */
 
@@ -245,18 +247,55 @@ void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hn
     hnsw_top_merge(candidates);
 }
 
-void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count) {
+/* Nodes by their vectors into the results. */
+static void judge(const struct hnsw *index, struct hnsw_task *task, const uint32_t *nodes, uint32_t count) {
     struct hnsw_top *results = &index->finder->results;
-    uint32_t nodes[HNSW_SCAN_BATCH];
     float distances[HNSW_SCAN_BATCH];
-    for (uint32_t first = 0; first < count; first += HNSW_SCAN_BATCH) {
-        uint32_t n = count - first < HNSW_SCAN_BATCH ? count - first : HNSW_SCAN_BATCH;
-        for (uint32_t i = 0; i < n; i++)
-            nodes[i] = hnsw_key_node(keys[first + i]);
-        hnsw_true_distances(index, task, nodes, n, distances);
-        for (uint32_t i = 0; i < n; i++)
-            hnsw_top_push(results, hnsw_row_key(distances[i], index->row_of_node[nodes[i]]));
-    }
+    hnsw_true_distances(index, task, nodes, count, distances);
+    for (uint32_t i = 0; i < count; i++)
+        hnsw_top_push(results, hnsw_row_key(distances[i], index->row_of_node[nodes[i]]));
     hnsw_top_merge(results);
     task->report.rows_reranked += count;
+}
+
+/*
+ * What a distance by codes can be wrong by: ERROR_DEVIATIONS times the deviation of a dot whose factors were rounded
+ * uniformly within a step. l2's own norm is that of the decoded vector, so there the row's rounding weighs with the
+ * distance and not with the length.
+ */
+static float code_error(const struct hnsw *index, const struct hnsw_task *task, const struct hnsw_params *params,
+                        float distance) {
+    float weight = index->scratch->probe.dot_weight, row, query;
+    if (index->options.metric == VELTA_L2) {
+        row = 4.0F * (distance > 0.0F ? distance : 0.0F) * params->step * params->step;
+        query = weight * weight * params->norm;
+    } else {
+        float length = index->options.metric == VELTA_DOT ? task->offset : 1.0F; /* of query times longest row */
+        float longest = index->options.metric == VELTA_DOT ? index->longest : 1.0F;
+        float share = longest > 0.0F ? length / longest : 0.0F;
+        row = share * share * params->step * params->step;
+        query = weight * weight * longest * longest;
+    }
+    return ERROR_DEVIATIONS * sqrtf((row + query) / 12.0F);
+}
+
+void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count) {
+    const struct hnsw_top *results = &index->finder->results;
+    uint32_t nodes[HNSW_SCAN_BATCH], n = 0, first = task->k + task->k / 2;
+    if (first > count) first = count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t node = hnsw_key_node(keys[i]);
+        float distance = hnsw_key_distance(keys[i]);
+        if (i >= first && results->count == task->k) {
+            float kth = hnsw_key_distance(results->keys[task->k - 1]);
+            const struct hnsw_params *params = hnsw_params_of(index, hnsw_block(index, node));
+            if (distance - code_error(index, task, params, distance) > kth) continue;
+        }
+        nodes[n++] = node;
+        if (n == HNSW_SCAN_BATCH || i + 1 == first) {
+            judge(index, task, nodes, n);
+            n = 0;
+        }
+    }
+    judge(index, task, nodes, n);
 }

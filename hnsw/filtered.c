@@ -24,13 +24,12 @@
 
 #include "hnsw/search.h"
 
-enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, MIN_EXPANSIONS = 48, PROBE = 12 };
+enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 200, MIN_EXPANSIONS = 48, PROBE = 12 };
 #define SPEND 0.7F
 #define EASY_VISITS 1500.0F
 #define HARD_VISITS 8000.0F
-#define SCAN_NS 10.0F  /* per row, where there is no clock */
-#define VISIT_NS 25.0F /* per node visited */
-#define GAMMA 0.15F
+#define SCAN_NS 10.0F   /* per row, where there is no clock */
+#define VISIT_NS 25.0F  /* per node visited */
 #define LEARNING 0.125F /* weight of the newest measurement */
 
 struct walk_state {
@@ -44,7 +43,6 @@ struct walk_state {
     uint32_t links_met;
     uint32_t links_matching;
     float growth; /* (1 + gamma)^2 - 1: distances are squared, or grow like squares */
-    float offset; /* makes a distance one from 0; see hnsw_distance_offset */
     bool hard;
 };
 
@@ -101,9 +99,7 @@ static void heap_push(struct walk_state *walk, uint64_t key) {
 static float reach_of(const struct walk_state *walk) {
     const struct hnsw_scratch *scratch = walk->index->scratch;
     if (scratch->pool_count < walk->task->k) return INFINITY;
-    float kth = hnsw_key_distance(scratch->pool[walk->task->k - 1]);
-    float from_zero = kth + walk->offset;
-    return from_zero > 0.0F ? kth + walk->growth * from_zero : kth;
+    return hnsw_reach(hnsw_key_distance(scratch->pool[walk->task->k - 1]), walk->growth, walk->task->offset);
 }
 
 /* Distances of scratch->ids[0..count), of which the first `matching` match: kept and queued; the others queued. */
@@ -261,11 +257,9 @@ void hnsw_answer_filtered(struct hnsw *index, struct hnsw_task *task) {
     bool complete = false, tried = scan_ns(index, task) > EASY_VISITS * visit_cost;
     uint32_t wanted = task->matching < task->k ? task->matching : task->k;
     if (tried) {
-        float gamma = or_default(index->beam_gamma, GAMMA);
         struct walk_state walk = {.index = index, .task = task, .rows = task->query->rows};
         walk.heap = index->finder->heap;
-        walk.growth = (1.0F + gamma) * (1.0F + gamma) - 1.0F;
-        walk.offset = hnsw_distance_offset(index, task);
+        walk.growth = hnsw_growth(hnsw_gamma(index, FILTERED_EF));
         index->scratch->nodes_visited = 0;
         seed(&walk);
         complete = traverse(&walk);

@@ -104,7 +104,6 @@ struct hnsw {
     /* what calibration learnt; see hnsw/filtered.c */
     float beam_gamma;
     uint32_t default_ef;
-    uint32_t rerank_depth;
     float longest; /* dot: about the length of the longest vector */
     float cost_scan_ns;  /* per row scanned */
     float cost_visit_ns; /* per node visited */

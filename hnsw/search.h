@@ -28,7 +28,8 @@ struct hnsw_task {
     float norm; /* cosine: |vector| */
     uint32_t k;
     uint32_t matching; /* rows that may be found, at most */
-    uint32_t depth;    /* of the rerank: candidates by codes whose true distances are computed */
+    uint32_t depth;    /* nearest candidates by codes that may be judged by their vectors */
+    float offset;      /* see hnsw_distance_offset */
     struct hnsw_report report;
 };
 
@@ -41,7 +42,7 @@ struct hnsw_finder {
 
 enum {
     HNSW_SCAN_BATCH = 32,    /* rows scanned at a time: their lines are asked for one batch ahead */
-    HNSW_RERANK_MIN = 64,    /* under a filter, in scans, and until calibration found less to do */
+    HNSW_DEPTH = 128,        /* nearest candidates by codes that may be judged by their vectors, at least */
     HNSW_SCAN_VECTORS = 100, /* matching rows that are scanned by their vectors at once */
     HNSW_SCAN_CODES = 768,   /* matching rows that are always scanned by codes */
     HNSW_PLAIN_EF = 64,      /* default ef, until calibrated */
@@ -98,7 +99,10 @@ void hnsw_true_distances(const struct hnsw *index, const struct hnsw_task *task,
 void hnsw_scan_vectors(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
 /* Every node of the walk into finder->candidates by its codes; the scratch's probe is the query. */
 void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
-/* True distances of the nodes in keys[0..count) into finder->results. */
+/*
+ * True distances into finder->results of those among the ascending keys[0..count) that can be among the k best: the
+ * first few, then those whose distance by codes, less what codes can be wrong by, is within the k-th true one.
+ */
 void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count);
 
 /* ---- search.c */
@@ -107,8 +111,10 @@ void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_
 void hnsw_answer_codes(struct hnsw *index, struct hnsw_task *task);
 /* Joins the pool's nodes that may be returned with the tail's; the best `depth` by their vectors into results. */
 void hnsw_answer_pool_and_tail(struct hnsw *index, struct hnsw_task *task);
-/* The plain traversal with a pool of `ef`; scratch->pool then holds what it found. The probe is the query. */
-void hnsw_traverse(struct hnsw *index, uint32_t ef);
+/* The plain traversal; scratch->pool then holds what it found. The scratch's probe is the query. */
+void hnsw_traverse(struct hnsw *index, const struct hnsw_task *task, uint32_t ef);
+/* Room in the pool for a traversal of `ef`. */
+uint32_t hnsw_traverse_pool(uint32_t ef, uint32_t k);
 VELTA_MUST_USE enum velta_status hnsw_finder_reserve(struct hnsw *index, uint32_t k, uint32_t depth, uint32_t ef,
                                                      struct velta_error *error);
 void hnsw_finder_destroy(struct hnsw *index);
@@ -121,9 +127,24 @@ void hnsw_answer_filtered(struct hnsw *index, struct hnsw_task *task);
 /* ---- calibrate.c */
 
 /*
+ * A traversal goes on while candidates are nearer than (1 + gamma) times the k-th found. How much that is for a given
+ * ef grows like its square root; the factor is the data's.
+ */
+float hnsw_gamma(const struct hnsw *index, uint32_t ef);
+/* (1 + gamma)^2 - 1: distances are squared, or grow like squares. */
+static inline float hnsw_growth(float gamma) {
+    return (1.0F + gamma) * (1.0F + gamma) - 1.0F;
+}
+/* The distance up to which candidates are worth expanding when the k-th is at `kth`. */
+static inline float hnsw_reach(float kth, float growth, float offset) {
+    float from_zero = kth + offset;
+    return from_zero > 0.0F ? kth + growth * from_zero : kth;
+}
+
+/*
  * What to add to a distance so that it measures how far a row is, from 0: nothing for cosine and l2; for dot the query's
  * length times the longest vector's, the nearest that any row could be.
  */
-float hnsw_distance_offset(const struct hnsw *index, const struct hnsw_task *task);
+float hnsw_distance_offset(const struct hnsw *index, const float *query);
 
 #endif

@@ -14,6 +14,7 @@ static const char help[] =
     "  --table NAME      the table (default: the only one)\n"
     "  --column NAME     the vector column to search (default: the only one)\n"
     "  --vectors FILE    query vectors: .npy or .fvecs\n"
+    "  --query N         only the N-th of them, counted from 0\n"
     "  --like KEY        rows similar to the row with this primary key (or row number, where there is no key)\n"
     "  --k N             rows per query (default 10)\n"
     "  --ef N            candidates that the graph search keeps: more is slower and finds more (default: calibrated)\n"
@@ -38,6 +39,7 @@ struct search {
     char *select;
     const char *out;
     uint64_t k, ef;
+    uint64_t only; /* 1 + number of the one query wanted; 0: all */
     bool exact, explain;
     const char *store_path;
 
@@ -83,6 +85,13 @@ static int take_option(struct search *search, int letter) {
     case 'p':
         search->explain = true;
         return -1;
+    case 'n':
+        search->only = strcmp(optarg, "0") == 0;
+        if (!search->only && !cli_parse_count(optarg, UINT32_MAX, &search->only)) {
+            return cli_usage(&cli_search, "--query wants a number from 0, not '%s'", optarg);
+        }
+        search->only += strcmp(optarg, "0") != 0;
+        return -1;
     case 'k':
     case 'e':
         if (!cli_parse_count(optarg, 16384, letter == 'k' ? &search->k : &search->ef)) {
@@ -96,19 +105,14 @@ static int take_option(struct search *search, int letter) {
 }
 
 static int read_options(struct search *search, int argument_count, char **arguments) {
-    static const struct option options[] = {{"table", required_argument, NULL, 't'},
-                                            {"column", required_argument, NULL, 'c'},
-                                            {"vectors", required_argument, NULL, 'v'},
-                                            {"like", required_argument, NULL, 'l'},
-                                            {"k", required_argument, NULL, 'k'},
-                                            {"ef", required_argument, NULL, 'e'},
-                                            {"exact", no_argument, NULL, 'x'},
-                                            {"where", required_argument, NULL, 'w'},
-                                            {"at", required_argument, NULL, 'a'},
-                                            {"select", required_argument, NULL, 's'},
-                                            {"out", required_argument, NULL, 'o'},
-                                            {"explain", no_argument, NULL, 'p'},
-                                            CLI_COMMON_OPTIONS};
+    static const struct option options[] = {
+        {"table", required_argument, NULL, 't'},   {"column", required_argument, NULL, 'c'},
+        {"vectors", required_argument, NULL, 'v'}, {"query", required_argument, NULL, 'n'},
+        {"like", required_argument, NULL, 'l'},    {"k", required_argument, NULL, 'k'},
+        {"ef", required_argument, NULL, 'e'},      {"exact", no_argument, NULL, 'x'},
+        {"where", required_argument, NULL, 'w'},   {"at", required_argument, NULL, 'a'},
+        {"select", required_argument, NULL, 's'},  {"out", required_argument, NULL, 'o'},
+        {"explain", no_argument, NULL, 'p'},       CLI_COMMON_OPTIONS};
     int letter;
     while ((letter = getopt_long(argument_count, arguments, CLI_COMMON_LETTERS, options, NULL)) >= 0) {
         int code = take_option(search, letter);
@@ -235,11 +239,15 @@ static int read_queries(struct search *search, const struct velta_column *column
     if (file.dimensions != column->dimensions) {
         code = cli_fail(CLI_FAILED, "%s has vectors of %u elements, column '%s' of %u", search->vectors_path,
                         file.dimensions, column->name, column->dimensions);
+    } else if (search->only > file.count) {
+        code = cli_fail(CLI_FAILED, "%s has %zu vectors; there is no query %llu", search->vectors_path, file.count,
+                        (unsigned long long)search->only - 1);
     } else {
-        search->query_count = file.count;
-        search->queries = cli_allocate(file.count * file.dimensions * sizeof *search->queries);
-        for (size_t i = 0; i < file.count; i++) {
-            vectors_row(&file, i, search->queries + i * file.dimensions);
+        size_t first = search->only ? (size_t)search->only - 1 : 0;
+        search->query_count = search->only ? 1 : file.count;
+        search->queries = cli_allocate(search->query_count * file.dimensions * sizeof *search->queries);
+        for (size_t i = 0; i < search->query_count; i++) {
+            vectors_row(&file, first + i, search->queries + i * file.dimensions);
         }
     }
     vectors_close(&file);

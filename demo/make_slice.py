@@ -43,6 +43,11 @@ def encode(text):
     return vector / np.linalg.norm(vector)
 
 
-np.save(out / "queries.npy", np.array([encode(text) for text in QUERIES], np.float32).astype(np.float16))
+queries = np.array([encode(text) for text in QUERIES], np.float32).astype(np.float16)
+np.save(out / "queries.npy", queries)
+# A thumbs-up for xboard as an answer to the first query: its vector moves towards the query's.
+step = [round(2.5 * float(x), 5) for x in queries[0]]
+delta = {"vectorId": "xboard", "operation": {"type": "dense", "vector": step}, "metadata": {"why": "thumbs up"}}
+(out / "thumbs-up.jsonl").write_text(json.dumps(delta) + "\n")
 (out / "queries.txt").write_text("".join(text + "\n" for text in QUERIES))
 print(f"{len(kept)} rows, {len(QUERIES)} queries")

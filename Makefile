@@ -6,7 +6,7 @@
 #            again with the wasm kernels in (through SIMDe) under native/simde/.
 #   asan     -O1 with AddressSanitizer and UBSan, VELTA_TESTING and the wasm kernels
 #   cov      -O0 with gcov counters, otherwise as asan
-#   clang    -O3 by the second compiler, whose warnings are errors too; the same bytes must come out
+#   clang    -O3 by the second compiler, whose warnings are errors too; the same bytes must come out of it
 #   fuzz     clang's libFuzzer with both sanitizers
 # Useful variables: CC, BUILD, ROOMS="simd core" (link tests against these rooms only), SETUP=no (install nothing),
 # JOBS (programs that `make test` runs at once), TESTS (only tests whose path contains this), FUZZ_SECONDS.
@@ -63,7 +63,7 @@ CFLAGS_BASE := -std=c11 -g -ffp-contract=off $(WARN)
 SIMDE := -DVELTA_SIMDE -DSIMDE_ENABLE_NATIVE_ALIASES
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_native := -O3
-CFLAGS_clang := -O3
+CFLAGS_clang := -O3 $(SIMDE)
 CFLAGS_asan := -O1 $(SANITIZE) -DVELTA_TESTING $(SIMDE)
 CFLAGS_cov := -O0 --coverage -DVELTA_TESTING $(SIMDE)
 CFLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DVELTA_TESTING $(SIMDE)
@@ -149,7 +149,7 @@ $(BUILD)/libvelta.a: $(shipped_o)
 $(BUILD)/velta: $(cli_c:%.c=$(BUILD)/native/%.o) $(BUILD)/libvelta.a
 	@echo "  LINK    $@"
 	@$(CC) -o $@ $^ $(CLI_LDLIBS) $(LDLIBS)
-$(BUILD)/clang/velta: $(cli_c:%.c=$(BUILD)/clang/%.o) $(shipped_c:%.c=$(BUILD)/clang/%.o) $(BUILD)/clang/deps/lz4.o
+$(BUILD)/clang/velta: $(cli_c:%.c=$(BUILD)/clang/%.o) $(call engine_o,clang)
 	@echo "  LINK    $@"
 	@$(CLANG) -o $@ $^ $(CLI_LDLIBS) $(LDLIBS)
 $(BUILD)/asan/velta: $(cli_c:%.c=$(BUILD)/asan/%.o) $(call engine_o,asan)
@@ -178,23 +178,26 @@ $(BUILD)/$1/tests/libsupport.a: $(support_c:%.c=$(BUILD)/$1/%.o)
 	@rm -f $$@ && ar rcsD $$@ $$^
 $(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(BUILD)/$1/tests/libsupport.a $(call engine_o,$1)
 	@echo "  LINK    $$@"
-	@$(if $(filter fuzz,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(LDLIBS)
+	@$(if $(filter fuzz clang,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(LDLIBS)
 endef
 $(eval $(call test_rules,native))
 $(eval $(call test_rules,asan))
 $(eval $(call test_rules,cov))
+$(eval $(call test_rules,clang))
 $(eval $(call test_rules,fuzz))
 
+# What the other compiler makes of one scripted life (tests/tidy/check_compilers.py).
+lives := $(patsubst %,$(BUILD)/clang/%,$(filter tests/property/test_same_life,$(programs)))
 test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $(fuzzers:%=$(BUILD)/fuzz/%)
 run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
 	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG)
 
 .PHONY: test soak
-test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) | $(BUILD)/setup/test
+test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) | $(BUILD)/setup/test
 	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) \
 		$(test_binaries) $(scripts)
-soak: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) | $(BUILD)/setup/test
+soak: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) | $(BUILD)/setup/test
 	@VELTA_SOAK=1 $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds 3600 --timeout 36000 \
 		$(test_binaries) $(scripts)
 

@@ -220,6 +220,27 @@ static uint32_t avx2_sum_codes(const uint8_t *row, size_t n) {
     return (uint32_t)avx2_fold_i64(sum);
 }
 
+static inline __m256i avx2_codes_of(const float *v, __m256 low, __m256 factor) {
+    __m256 scaled = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(v), low), factor);
+    scaled = _mm256_max_ps(scaled, _mm256_setzero_ps()); /* NaN: the second operand, 0 */
+    scaled = _mm256_min_ps(scaled, _mm256_set1_ps(127.0F));
+    return _mm256_cvtps_epi32(_mm256_round_ps(scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static void avx2_encode_codes(const float *v, size_t n, float lo, float inverse_step, uint8_t *codes) {
+    __m256 low = _mm256_set1_ps(lo);
+    __m256 factor = _mm256_set1_ps(inverse_step);
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* packing works in halves of a register */
+    size_t i = 0;
+    for (; i + AVX2_BYTES <= n; i += AVX2_BYTES) {
+        __m256i a = _mm256_packs_epi32(avx2_codes_of(v + i, low, factor), avx2_codes_of(v + i + 8, low, factor));
+        __m256i b = _mm256_packs_epi32(avx2_codes_of(v + i + 16, low, factor), avx2_codes_of(v + i + 24, low, factor));
+        __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+        _mm256_storeu_si256((__m256i_u *)(codes + i), bytes);
+    }
+    loop_encode_codes(v + i, n - i, lo, inverse_step, codes + i);
+}
+
 static void avx2_min_max_f32(const float *v, size_t n, float *min, float *max) {
     __m256 low = _mm256_set1_ps(v[0]);
     __m256 high = low;
@@ -506,7 +527,7 @@ const struct simd_kernels simd_avx2 = {
     .dot_codes = avx2_dot_codes,
     .dot_codes_rows = avx2_dot_codes_rows,
     .sum_codes = avx2_sum_codes,
-    .encode_codes = loop_encode_codes,
+    .encode_codes = avx2_encode_codes,
     .min_max_f32 = avx2_min_max_f32,
     .all_finite_f32 = loop_all_finite_f32,
     .hamming = loop_hamming,

@@ -85,9 +85,9 @@ LOOP void loop_f32_to_f16(const float *restrict from, uint16_t *restrict to, siz
  */
 LOOP uint8_t loop_encode_code(float v, float lo, float inverse_step) {
     int32_t bits = (int32_t)loop_bits_of((v - lo) * inverse_step);
-    bits = bits > 0x7f800000 ? 0 : bits;
-    bits = bits > 0 ? bits : 0;
-    bits = bits < 0x42fe0000 ? bits : 0x42fe0000; /* 127 */
+    bits &= -(int32_t)(bits > 0) & -(int32_t)(bits <= 0x7f800000);
+    int32_t over = bits - 0x42fe0000; /* 127 */
+    bits -= over & -(int32_t)(over > 0);
     return (uint8_t)(loop_bits_of(loop_float_of((uint32_t)bits) + 0x1p23F) & 0x7f);
 }
 

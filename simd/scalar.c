@@ -22,55 +22,37 @@ static float scalar_fold(float *lanes) {
     return lanes[0];
 }
 
-static float scalar_dot_f32(const float *a, const float *b, size_t n) {
-    float lanes[SCALAR_LANES] = {0};
-    size_t i = 0;
-    for (; i + SCALAR_LANES <= n; i += SCALAR_LANES)
-        for (size_t j = 0; j < SCALAR_LANES; j++)
-            lanes[j] += a[i + j] * b[i + j];
-    for (size_t j = 0; i + j < n; j++)
-        lanes[j] += a[i + j] * b[i + j];
-    return scalar_fold(lanes);
+static inline float scalar_step_dot(float sum, float a, float b) {
+    return sum + a * b;
 }
 
-static float scalar_l2_f32(const float *a, const float *b, size_t n) {
-    float lanes[SCALAR_LANES] = {0};
-    for (size_t i = 0; i < n; i += SCALAR_LANES) {
-        size_t count = n - i < SCALAR_LANES ? n - i : SCALAR_LANES;
-        for (size_t j = 0; j < count; j++) {
-            float difference = a[i + j] - b[i + j];
-            lanes[j] += difference * difference;
-        }
-    }
-    return scalar_fold(lanes);
+static inline float scalar_step_l2(float sum, float a, float b) {
+    return sum + (a - b) * (a - b);
 }
+
+#define SCALAR_FLOAT(row, i) (row)[i]
+#define SCALAR_HALF(row, i) loop_f16_to_f32_one(loop_load_u16(row, i))
+
+#define SCALAR_DISTANCE(NAME, ROW, LOAD, STEP)                                                                         \
+    static float scalar_##NAME(const float *a, const ROW *b, size_t n) {                                               \
+        float lanes[SCALAR_LANES] = {0};                                                                               \
+        size_t i = 0;                                                                                                  \
+        for (; i + SCALAR_LANES <= n; i += SCALAR_LANES)                                                               \
+            for (size_t j = 0; j < SCALAR_LANES; j++)                                                                  \
+                lanes[j] = STEP(lanes[j], a[i + j], LOAD(b, i + j));                                                   \
+        for (size_t j = 0; i + j < n; j++)                                                                             \
+            lanes[j] = STEP(lanes[j], a[i + j], LOAD(b, i + j));                                                       \
+        return scalar_fold(lanes);                                                                                     \
+    }
+SCALAR_DISTANCE(dot_f32, float, SCALAR_FLOAT, scalar_step_dot)
+SCALAR_DISTANCE(l2_f32, float, SCALAR_FLOAT, scalar_step_l2)
+SCALAR_DISTANCE(dot_f16, uint16_t, SCALAR_HALF, scalar_step_dot)
+SCALAR_DISTANCE(l2_f16, uint16_t, SCALAR_HALF, scalar_step_l2)
 
 static void scalar_cosine_f32(const float *a, const float *b, size_t n, float *dot, float *aa, float *bb) {
     *dot = scalar_dot_f32(a, b, n);
     *aa = scalar_dot_f32(a, a, n);
     *bb = scalar_dot_f32(b, b, n);
-}
-
-static float scalar_dot_f16(const float *a, const uint16_t *b, size_t n) {
-    float lanes[SCALAR_LANES] = {0};
-    for (size_t i = 0; i < n; i += SCALAR_LANES) {
-        size_t count = n - i < SCALAR_LANES ? n - i : SCALAR_LANES;
-        for (size_t j = 0; j < count; j++)
-            lanes[j] += a[i + j] * loop_f16_to_f32_one(loop_load_u16(b, i + j));
-    }
-    return scalar_fold(lanes);
-}
-
-static float scalar_l2_f16(const float *a, const uint16_t *b, size_t n) {
-    float lanes[SCALAR_LANES] = {0};
-    for (size_t i = 0; i < n; i += SCALAR_LANES) {
-        size_t count = n - i < SCALAR_LANES ? n - i : SCALAR_LANES;
-        for (size_t j = 0; j < count; j++) {
-            float difference = a[i + j] - loop_f16_to_f32_one(loop_load_u16(b, i + j));
-            lanes[j] += difference * difference;
-        }
-    }
-    return scalar_fold(lanes);
 }
 
 static void scalar_prefetch(const void *row, size_t size_bytes) {

@@ -3,9 +3,11 @@
  *
  * simd/scalar.c is the definition; every other set gives the same results bit for bit:
  *  - integer kernels are exact;
- *  - f32 sums use 16 lanes: element i is multiplied (not fused) and added to lane i % 16, the lanes are folded
- *    8 + 8, 4 + 4, 2 + 2, 1 + 1 (lane j with lane j + half), so gcc, clang, AVX2, AVX-512 and wasm agree;
- *  - filter kernels set bit i of word i / 64; the unused high bits of the last word are written 0.
+ *  - f32 sums use 16 lanes that start at +0: element i is multiplied (not fused) and added to lane i % 16, the lanes
+ *    are folded 8 + 8, 4 + 4, 2 + 2, 1 + 1 (lane j with lane j + half), so gcc, clang, AVX2, AVX-512 and wasm agree;
+ *  - of NaN results only that they are NaN is promised;
+ *  - filter kernels set bit i of word i / 64; the unused high bits of the last word are written 0, and those of a mask
+ *    or a set that is read are ignored.
  * No kernel allocates, knows tables, or fails. No alignment is required beyond the element's own (1 for f16 and codes
  * rows handed over as bytes); rows that are multiples of 64 bytes at 64-byte alignment are the fast case.
  */
@@ -29,8 +31,9 @@ struct simd_kernels {
     float (*dot_f16)(const float *a, const uint16_t *b, size_t n); /* b converted exactly to f32 */
     float (*l2_f16)(const float *a, const uint16_t *b, size_t n);
     void (*f16_to_f32)(const uint16_t *from, float *to, size_t n);
-    void (*f32_to_f16)(const float *from, uint16_t *to, size_t n); /* round to nearest even; overflow to infinity */
-    /* one query against `count` rows: touches (prefetches) the rows before computing, four at a time */
+    void (*f32_to_f16)(const float *from, uint16_t *to, size_t n); /* nearest even; overflow to infinity */
+    /* one query against `count` rows: touches (prefetches) rows ahead of computing, four at a time; whole lists are
+     * faster than pieces, and rows may repeat */
     void (*dot_f32_rows)(const float *query, const float *const *rows, size_t count, size_t n, float *out);
     void (*l2_f32_rows)(const float *query, const float *const *rows, size_t count, size_t n, float *out);
     void (*dot_f16_rows)(const float *query, const uint16_t *const *rows, size_t count, size_t n, float *out);
@@ -39,9 +42,9 @@ struct simd_kernels {
     int32_t (*dot_codes)(const int8_t *query, const uint8_t *row, size_t n);
     void (*dot_codes_rows)(const int8_t *query, const uint8_t *const *rows, size_t count, size_t n, int32_t *out);
     uint32_t (*sum_codes)(const uint8_t *row, size_t n);
-    /* code[i] = clamp(round-half-even((v[i] - lo) * inverse_step), 0, 127) */
+    /* code[i] = clamp(round-half-even((v[i] - lo) * inverse_step), 0, 127); NaN gives 0 */
     void (*encode_codes)(const float *v, size_t n, float lo, float inverse_step, uint8_t *codes);
-    void (*min_max_f32)(const float *v, size_t n, float *min, float *max); /* n > 0, no NaN */
+    void (*min_max_f32)(const float *v, size_t n, float *min, float *max); /* n > 0, no NaN; a zero is +0 */
     bool (*all_finite_f32)(const float *v, size_t n);
     uint32_t (*hamming)(const uint64_t *a, const uint64_t *b, size_t words);
 
@@ -73,14 +76,15 @@ struct simd_kernels {
     /* Writes base + i for every set bit i, ascending; out needs room for the count; returns it. */
     size_t (*bits_to_ids)(const uint64_t *a, size_t words, uint32_t base, uint32_t *out);
 
-    /* deltas on one vector; indices ascending and < n (validated by the caller) */
+    /* deltas on one vector; indices strictly ascending and < n (validated by the caller); inputs do not overlap v */
     void (*sparse_f32)(float *v, const uint32_t *indices, const float *values, size_t count,
                        enum simd_sparse_mode mode);
     void (*add_f32)(float *v, const float *delta, size_t n);
     void (*scale_f32)(float *v, float factor, size_t n);
     void (*offset_f32)(float *v, float amount, size_t n);
 
-    /* aggregates over the rows whose mask bit is set; doubles are summed in 8 lanes, row i in lane i % 8 */
+    /* aggregates over the rows whose mask bit is set; doubles are summed in 8 lanes, row i in lane i % 8,
+     * folded as floats are; mask NULL: all */
     double (*sum_f64)(const double *v, size_t n, const uint64_t *mask);
     /* exact 128-bit sum as high and low words */
     void (*sum_i64)(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low);

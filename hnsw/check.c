@@ -13,7 +13,7 @@ static enum velta_status check_node(const struct hnsw *index, uint32_t node, str
     unsigned flags = index->flags[node];
     uint32_t row = index->row_of_node[node];
     bool linked = flags & HNSW_NODE_LINKED, tail = flags & HNSW_NODE_TAIL, removed = flags & HNSW_NODE_REMOVED;
-    if (flags & (HNSW_NODE_LEAVING | HNSW_NODE_CHANGED | 128U)) return BROKEN(node, "node %u has unknown flags", node);
+    if (flags & (HNSW_NODE_LEAVING | 64U | 128U)) return BROKEN(node, "node %u has unknown flags", node);
     if (removed && (!linked || tail)) return BROKEN(node, "removed node %u is not a waypoint", node);
     if ((flags & HNSW_NODE_REPAIR) && (!linked || tail || removed))
         return BROKEN(node, "node %u cannot be due for repair", node);

@@ -46,7 +46,6 @@ enum hnsw_node_flags {
     HNSW_NODE_UPPER = 16,  /* linked above level 0 too: has an entry in `uppers` */
     /* only while hnsw_link works */
     HNSW_NODE_LEAVING = 32,
-    HNSW_NODE_CHANGED = 64,
 };
 
 struct hnsw_scratch; /* hnsw/scratch.h: one per concurrent search */

@@ -174,7 +174,8 @@ static enum velta_status read_codes_head(struct hnsw *index, uint32_t row_count,
     if (index->node_count > 0) return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "the index is not empty");
     if (size != HEAD_BYTES) return DAMAGED(0, "the head of the index's codes has another size");
     uint32_t nodes = get32(bytes);
-    if (nodes > HNSW_MAX_NODES) return DAMAGED(0, "an index of %u nodes", nodes);
+    /* A row has at most its node and one more that is still a waypoint of its former vector. */
+    if (nodes > HNSW_MAX_NODES || nodes / 2 > row_count) return DAMAGED(0, "an index of %u nodes", nodes);
     if (get32(bytes + 4) != index->options.dimensions) return DAMAGED(4, "the index has other dimensions");
     if (get32(bytes + 8) != (uint32_t)index->options.metric) return DAMAGED(8, "the index has another metric");
     if (get32(bytes + 12) != index->options.m) return DAMAGED(12, "the index has another m");

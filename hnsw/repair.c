@@ -12,6 +12,13 @@
  */
 #include "hnsw/link.h"
 
+static bool is_marked(const struct hnsw_team *team, uint32_t node) {
+    return team->marks[node / 64] >> node % 64 & 1;
+}
+static void mark(struct hnsw_team *team, uint32_t node) {
+    team->marks[node / 64] |= UINT64_C(1) << node % 64;
+}
+
 /* ---- removal */
 
 struct mending {
@@ -55,14 +62,15 @@ static uint32_t gather_offers(const struct hnsw *index, struct hnsw_scratch *scr
     return count;
 }
 
-static void mend_list(struct hnsw *index, struct hnsw_scratch *scratch, uint32_t node, unsigned level) {
+/* Returns whether the list changed. */
+static bool mend_list(struct hnsw *index, struct hnsw_scratch *scratch, uint32_t node, unsigned level) {
     struct hnsw_links links;
     hnsw_read_links(index, node, level, &links);
     uint32_t kept = 0, chosen[128];
     for (uint32_t i = 0; i < links.count; i++) {
         if (!(index->flags[links.ids[i]] & HNSW_NODE_LEAVING)) chosen[kept++] = links.ids[i];
     }
-    if (kept == links.count) return;
+    if (kept == links.count) return false;
     uint32_t count = gather_offers(index, scratch, node, level, &links);
     const uint8_t *block = hnsw_block(index, node);
     struct hnsw_probe probe = {.codes = (int8_t *)(uintptr_t)block};
@@ -76,7 +84,7 @@ static void mend_list(struct hnsw *index, struct hnsw_scratch *scratch, uint32_t
     uint32_t capacity = hnsw_link_capacity(index, level);
     kept = hnsw_select_more(index, scratch->merge, sorted, capacity, chosen, kept);
     hnsw_write_links(index, node, level, chosen, kept);
-    index->flags[node] |= HNSW_NODE_CHANGED;
+    return true;
 }
 
 static void mend_nodes(void *argument, struct hnsw_scratch *scratch, uint32_t first, uint32_t last) {
@@ -84,7 +92,7 @@ static void mend_nodes(void *argument, struct hnsw_scratch *scratch, uint32_t fi
     struct hnsw *index = mending->team->index;
     for (uint32_t node = first; node < last; node++) {
         bool stays = (index->flags[node] & (HNSW_NODE_LINKED | HNSW_NODE_LEAVING)) == HNSW_NODE_LINKED;
-        if (stays) mend_list(index, scratch, node, 0);
+        if (stays && mend_list(index, scratch, node, 0)) mark(mending->team, node);
     }
 }
 
@@ -129,14 +137,12 @@ uint32_t hnsw_repair_removed(struct hnsw_team *team, uint32_t max) {
         leaving++;
     }
     struct mending mending = {.team = team};
-    hnsw_team_run(team, index->node_count, 1024, mend_nodes, &mending);
+    memset(team->marks, 0, (team->walk_capacity + 63) / 64 * sizeof *team->marks);
+    hnsw_team_run(team, index->node_count, 1024, mend_nodes, &mending); /* chunks do not share words of marks */
     hnsw_team_run(team, (uint32_t)index->upper_count, 128, mend_uppers, &mending);
     bool entry_leaves = false;
     for (uint32_t node = 0; node < index->node_count; node++) {
-        if (index->flags[node] & HNSW_NODE_CHANGED) {
-            index->flags[node] &= (uint8_t)~HNSW_NODE_CHANGED;
-            hnsw_mark(index, node, HNSW_DIRTY_LINKS);
-        }
+        if (is_marked(team, node)) hnsw_mark(index, node, HNSW_DIRTY_LINKS);
         if (!(index->flags[node] & HNSW_NODE_LEAVING)) continue;
         index->graph_head_dirty = true;
         if (index->flags[node] & HNSW_NODE_UPPER) hnsw_drop_upper(index, node);
@@ -150,13 +156,6 @@ uint32_t hnsw_repair_removed(struct hnsw_team *team, uint32_t max) {
 }
 
 /* ---- reachability */
-
-static bool is_marked(const struct hnsw_team *team, uint32_t node) {
-    return team->marks[node / 64] >> node % 64 & 1;
-}
-static void mark(struct hnsw_team *team, uint32_t node) {
-    team->marks[node / 64] |= UINT64_C(1) << node % 64;
-}
 
 /* Marks what can be reached from `node`, which is not marked yet. */
 static void walk_from(struct hnsw_team *team, uint32_t node) {

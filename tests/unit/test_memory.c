@@ -200,6 +200,18 @@ static void odd_sizes_fill_a_chunk(void **state) {
     memory_get_stats(memory, &stats);
     assert_int_equal(stats.chunk_bytes, SLAB_MAX_BYTES); /* the rest was used too */
     assert_int_equal(stats.slab_bytes, SLAB_MAX_BYTES);
+    for (unsigned i = 0; i < PER_CHUNK; i++) { /* what is given back is handed out again */
+        slab_release(memory, slabs[i], ROWS_96K);
+        slabs[i] = slab_allocate(memory, ROWS_96K);
+        memory_get_stats(memory, &stats);
+        assert_int_equal(stats.chunk_bytes, SLAB_MAX_BYTES);
+    }
+    slab_release(memory, slabs[0], ROWS_96K);
+    void *small = slab_allocate(memory, SLAB_MIN_BYTES);
+    memory_get_stats(memory, &stats);
+    assert_int_equal(stats.chunk_bytes, SLAB_MAX_BYTES);
+    slab_release(memory, small, SLAB_MIN_BYTES);
+    slabs[0] = slab_allocate(memory, ROWS_96K);
     slab_release(memory, slabs[PER_CHUNK], SLAB_MAX_BYTES - PER_CHUNK * ROWS_96K);
     for (unsigned i = 0; i < PER_CHUNK; i++)
         slab_release(memory, slabs[i], ROWS_96K);

@@ -41,10 +41,11 @@ struct column {
     struct column_slab *slabs;
     size_t slab_count;
     size_t slab_capacity;
-    unsigned shift;                /* rows per slab = 1 << shift */
-    uint32_t row_stride;           /* vectors: bytes per row, a multiple of 64 */
-    struct dictionary *dictionary; /* string and bytes */
-    uint32_t added_at_row;         /* rows below were there before the column: NULL */
+    unsigned shift;                  /* rows per slab = 1 << shift */
+    uint32_t row_stride;             /* vectors: bytes per row, a multiple of 64 */
+    struct dictionary *dictionary;   /* string and bytes */
+    uint32_t added_at_row;           /* rows below were there before the column: NULL */
+    uint32_t clean_dictionary_count; /* entries below are in the last checkpoint */
     const struct simd_kernels *simd;
 
     /* Reservations whose writes have not come yet. */

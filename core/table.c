@@ -456,6 +456,9 @@ static void clean_column(struct column *column) {
     for (size_t i = 0; column && i < column->slab_count; i++) {
         column->slabs[i].dirty = false;
     }
+    if (column && column->dictionary) {
+        column->clean_dictionary_count = dictionary_count(column->dictionary);
+    }
 }
 
 void table_clean(struct table *table) {

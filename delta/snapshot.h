@@ -13,15 +13,17 @@
 #include "hnsw/hnsw.h"
 
 enum segment_kind {
-    SEGMENT_SCHEMA = 1, /* one for the database: tables, columns, counters, tags */
-    SEGMENT_DICTIONARY = 2,
-    SEGMENT_ROWS = 3,    /* live bitmap and expiry */
-    SEGMENT_COLUMN = 4,  /* slab of a scalar column */
-    SEGMENT_VECTORS = 5, /* slab of a vector column */
+    SEGMENT_SCHEMA = 1,     /* one for the database: tables, columns, counters, tags */
+    SEGMENT_DICTIONARY = 2, /* SNAPSHOT_DICTIONARY_ENTRIES entries a part */
+    SEGMENT_ROWS = 3,       /* part 0: live bitmap; part 1 + s: slab s of the hidden expiry column */
+    SEGMENT_COLUMN = 4,     /* slab of a scalar column */
+    SEGMENT_VECTORS = 5,    /* slab of a vector column */
     SEGMENT_CODES = 6,
     SEGMENT_HISTORY = 7,
     SEGMENT_GRAPH = 8,
 };
+
+enum { SNAPSHOT_DICTIONARY_ENTRIES = 16384 };
 
 /* One table with all that belongs to it. */
 struct snapshot_table {
@@ -50,8 +52,18 @@ struct snapshot_state {
     uint64_t (*clock_ns)(void *context); /* for the indexes; may be NULL */
     void *clock_context;
     uint32_t checkpoint_interval;
-    bool schema_dirty;
+
+    /* while loading */
+    struct segment_key last_read;
+    size_t read_count;
 };
+
+/* ---- snapshot_schema.c: the one segment that says what tables there are (kind SEGMENT_SCHEMA) */
+uint64_t snapshot_schema_bytes(const struct snapshot_state *state);
+void snapshot_schema_write(const struct snapshot_state *state, void *out);
+/* Into an empty state: makes every table, with its rows counted and alive, and no values yet. */
+VELTA_MUST_USE enum velta_status snapshot_schema_read(struct snapshot_state *state, const void *bytes,
+                                                      uint64_t size_bytes, struct velta_error *error);
 
 /* ---- snapshot_table.c: a table with its indexes and history, made and ended in one place */
 /* Whether a column has an index: vectors, unless no_index; codes-only ones always (their data is in it). */
@@ -67,7 +79,7 @@ void snapshot_table_destroy(struct memory *memory, struct snapshot_table *table)
 
 /*
  * Lists every segment (all: every `changed` true, for exports and first checkpoints). *segments is allocated from
- * memory with capacity *count.
+ * memory with room for exactly *count.
  */
 VELTA_MUST_USE enum velta_status snapshot_list(const struct snapshot_state *state, bool all,
                                                struct checkpoint_segment **segments, size_t *count,

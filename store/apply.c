@@ -100,7 +100,7 @@ static enum velta_status reserve_insert(struct velta *db, const struct change *c
             }
         }
     }
-    return table_reserve_append_at(table, change->first_row, change->values, change->row_count, error);
+    return table_reserve_append(table, change->values, change->row_count, error);
 }
 
 static enum velta_status reserve_set(struct velta *db, const struct change *change, uint32_t *added,
@@ -461,7 +461,6 @@ void apply_change(struct velta *db, const struct change *change) {
         apply_tag(db, change);
         break;
     }
-    db->state.schema_dirty = true;
     db->next_sequence = change->sequence + change_span(change);
     db->last_time_ms = change->time_ms;
 }

@@ -224,10 +224,12 @@ enum velta_status commit_changes(struct velta *db, struct change *changes, size_
     }
     uint64_t sequence = db->next_sequence;
     time_ms = time_ms != 0 ? time_ms : database_now(db);
-    time_ms = time_ms > db->last_time_ms || db->next_sequence == 1 ? time_ms : db->last_time_ms;
+    int64_t last_ms = db->next_sequence == 1 ? INT64_MIN : db->last_time_ms;
     for (size_t i = 0; i < change_count; i++) {
+        int64_t wanted_ms = changes[i].time_ms != 0 ? changes[i].time_ms : time_ms;
+        last_ms = wanted_ms > last_ms ? wanted_ms : last_ms;
         changes[i].sequence = sequence;
-        changes[i].time_ms = time_ms;
+        changes[i].time_ms = last_ms;
         sequence += change_span(&changes[i]);
     }
     status = reserve_batch(db, changes, change_count, error);

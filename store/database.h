@@ -85,7 +85,9 @@ struct velta {
 static inline struct snapshot_table *database_table(const struct velta_table *handle) {
     return &handle->db->state.tables[handle->number];
 }
-static inline struct table *database_rows(const struct velta_table *handle) { return database_table(handle)->table; }
+static inline struct table *database_rows(const struct velta_table *handle) {
+    return database_table(handle)->table;
+}
 
 /* The clock of changes, never going back. */
 int64_t database_now(struct velta *db);
@@ -108,8 +110,8 @@ VELTA_MUST_USE enum velta_status database_sequence_at(const struct velta_table *
 /* ---- commit.c ---- */
 /*
  * Commits changes as one all-or-nothing batch: each is already checked against the state as it will be when its turn
- * comes; this assigns sequences and times (time_ms 0: now), reserves, logs, applies, tells watchers. At most one change
- * of the batch may be of the schema or the tags, and then it is alone.
+ * comes; this assigns sequences and times (a change's own, or time_ms, or now; never going back), reserves, logs, applies, tells
+ * watchers. At most one change of the batch may be of the schema or the tags, and then it is alone.
  */
 VELTA_MUST_USE enum velta_status commit_changes(struct velta *db, struct change *changes, size_t change_count,
                                                 int64_t time_ms, const struct velta_progress *progress,
@@ -135,8 +137,7 @@ void apply_abandon(struct velta *db);
 /* The change, its history and the counters of sequence and time. Cannot fail. */
 void apply_change(struct velta *db, const struct change *change);
 /* One delta on a vector; returns nothing but may make the vector not finite. */
-void apply_delta(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector,
-                 uint32_t dimensions);
+void apply_delta(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector, uint32_t dimensions);
 /* history_vector_function over a snapshot_table (context): the decoded vector of a codes-only column. */
 void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, float *out);
 
@@ -171,9 +172,9 @@ bool read_vector(const struct velta_table *handle, uint32_t column, uint32_t row
 /* Visible rows now or then as a bitmap (bitmap_words(row_count) words) and their count. */
 uint64_t read_visible(const struct velta_table *handle, uint64_t sequence, int64_t now_ms, uint64_t *out);
 /* Rows that match a filter then: `visible` in, `out` out. */
-VELTA_MUST_USE enum velta_status read_filter(const struct velta_table *handle, struct filter *filter,
-                                             uint64_t sequence, const uint64_t *visible, uint64_t *out,
-                                             uint64_t *count, struct velta_error *error);
+VELTA_MUST_USE enum velta_status read_filter(const struct velta_table *handle, struct filter *filter, uint64_t sequence,
+                                             const uint64_t *visible, uint64_t *out, uint64_t *count,
+                                             struct velta_error *error);
 
 /* ---- watch.c ---- */
 /* Calls the watchers for one applied change. */

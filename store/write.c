@@ -52,6 +52,7 @@ enum velta_status write_add(struct writing *writing, const struct change *change
         writing->change_capacity = capacity;
     }
     writing->changes[writing->change_count] = *change;
+    writing->changes[writing->change_count].time_ms = writing->time_ms;
     writing->changes[writing->change_count++].table = writing->handle->number;
     return VELTA_OK;
 }

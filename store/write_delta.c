@@ -511,6 +511,10 @@ static enum velta_status add_delta(struct delta_batch *batch, size_t i, struct v
     };
     const struct velta_delta *delta = &batch->deltas[i];
     enum velta_status status = check_delta(batch, i, error);
+    if (!status && delta->time_ms != batch->writing.time_ms) {
+        status = end_run(batch, error); /* a change has one time */
+        batch->writing.time_ms = delta->time_ms;
+    }
     if (status) {
         return status;
     }

@@ -12,8 +12,6 @@
  *
  * Counting one comparison makes no bitmap: the counting kernels take visibility as their mask.
  */
-#include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "core/column_slab.h"

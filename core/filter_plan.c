@@ -7,7 +7,7 @@
  */
 #include "core/filter_plan.h"
 
-#include <math.h>
+#include <assert.h>
 #include <string.h>
 
 #include "core/bitmap.h"
@@ -229,6 +229,7 @@ static void find_or_scan(struct filter_codes *codes, uint32_t entry_count) {
 
 enum velta_status filter_codes_refresh(struct memory *memory, struct filter_codes *codes, struct velta_error *error) {
     uint32_t entry_count = dictionary_count(codes->dictionary);
+    assert(entry_count >= codes->known_entries); /* an abandoned reservation was seen: see filter_evaluate */
     if (entry_count == codes->known_entries) return VELTA_OK;
     if (codes->interning && codes->predicate.kind == TEXT_LIST && codes->predicate.list_count <= FILTER_MAX_PASSES) {
         find_list(codes);

@@ -449,6 +449,8 @@ static void meaning_errors(void **state) {
     expect_error("digest = 'a'", VELTA_TYPE, 9, "bytes are written x'00ff'");
     expect_error("digest LIKE 'a'", VELTA_TYPE, 0, "LIKE needs a string column");
     expect_error("depends STARTS WITH '1'", VELTA_TYPE, 0, "STARTS WITH needs a string column or a bytes column");
+    expect_error("ratio ENDS WITH '1'", VELTA_TYPE, 0, "ENDS WITH needs a string column");
+    expect_error("embedding CONTAINS '1'", VELTA_TYPE, 0, "CONTAINS needs a string column");
     expect_error("section CONTAINS 5", VELTA_TYPE, 17, "an integer");
     expect_error("depends AND essential", VELTA_TYPE, 0, "only a bool column is a condition by itself");
     expect_error("embedding = 1", VELTA_TYPE, 12, "IS NULL");

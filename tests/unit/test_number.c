@@ -150,6 +150,7 @@ static void times(void **state) {
         "2024-01-01 ",
         "+2024-01-01",
         "2024/01/01",
+        "2024-05-01T10:00x",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         int64_t time_ms;

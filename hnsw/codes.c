@@ -107,27 +107,20 @@ void hnsw_probe_vector(const struct hnsw *index, const float *query, struct hnsw
     float step = largest / 127.0F;
     float inverse = step > 0.0F ? 1.0F / step : 0.0F;
     if (!(inverse <= FLT_MAX)) step = inverse = 0.0F;
-    /* Adding and taking away 1.5 * 2^23 rounds to an integer, half to even, without a call. */
+    /* The sum is that of the rounded values: with the exact one the query's rounding would weigh with |row - lo|, which
+     * is several times |row|. Adding and taking away 1.5 * 2^23 rounds to an integer, half to even, without a call. */
     const float rounder = 12582912.0F;
-    double sums[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t lane = 0; lane < 8; lane++) {
-            float scaled = (query[i + lane] * inverse + rounder) - rounder;
-            probe->codes[i + lane] = (int8_t)scaled;
-            sums[lane] += (double)query[i + lane];
-        }
-    }
-    for (; i < n; i++) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
         float scaled = (query[i] * inverse + rounder) - rounder;
         probe->codes[i] = (int8_t)scaled;
-        sums[i & 7] += (double)query[i];
+        sum += (int32_t)scaled;
     }
-    double sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
     double scale = 1.0;
     float square = index->simd->dot_f32(query, query, n);
     if (index->options.metric == VELTA_COSINE) scale = square > 0.0F ? 1.0 / sqrt((double)square) : 0.0;
-    probe_weights(index, probe, 0.0F, to_float((double)step * scale), to_float(sum * scale), square);
+    probe_weights(index, probe, 0.0F, to_float((double)step * scale), to_float((double)step * (double)sum * scale),
+                  square);
 }
 
 void hnsw_distances_codes(const struct hnsw *index, const struct hnsw_probe *probe, const uint32_t *ids, size_t count,

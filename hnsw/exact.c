@@ -139,7 +139,9 @@ void hnsw_top_merge(struct hnsw_top *top) {
 /* ---- candidates */
 
 struct hnsw_walk hnsw_walk_all(const struct hnsw *index, const struct hnsw_query *query) {
-    return (struct hnsw_walk){.index = index, .rows = query->rows, .left = query->rows_count};
+    /* Many rows are scanned in the order of nodes, which is that of memory; few are found sooner by their bits. */
+    bool by_row = query->rows && query->rows_count < index->node_count / HNSW_WALK_SHARE;
+    return (struct hnsw_walk){.index = index, .rows = query->rows, .by_row = by_row, .left = query->rows_count};
 }
 
 struct hnsw_walk hnsw_walk_tail(const struct hnsw *index, const struct hnsw_query *query) {
@@ -184,12 +186,12 @@ static uint32_t walk_bitmap(struct hnsw_walk *walk, uint32_t *nodes, uint32_t ma
 
 uint32_t hnsw_walk_next(struct hnsw_walk *walk, uint32_t *nodes, uint32_t max) {
     if (walk->tail) return walk_tail(walk, nodes, max);
-    if (walk->rows) return walk_bitmap(walk, nodes, max);
+    if (walk->by_row) return walk_bitmap(walk, nodes, max);
     const struct hnsw *index = walk->index;
     uint32_t count = 0;
     while (count < max && walk->at < index->node_count) {
         nodes[count] = walk->at;
-        count += index->row_of_node[walk->at++] != VELTA_NO_ROW;
+        count += hnsw_matches(index, walk->rows, walk->at++);
     }
     return count;
 }
@@ -279,23 +281,49 @@ static float code_error(const struct hnsw *index, const struct hnsw_task *task, 
     return ERROR_DEVIATIONS * sqrtf((row + query) / 12.0F);
 }
 
-void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count) {
+bool hnsw_in_doubt(const struct hnsw *index, const struct hnsw_task *task, uint64_t key) {
     const struct hnsw_top *results = &index->finder->results;
+    if (results->count < task->k) return true;
+    const struct hnsw_params *params = hnsw_params_of(index, hnsw_block(index, hnsw_key_node(key)));
+    float distance = hnsw_key_distance(key);
+    return distance - code_error(index, task, params, distance) <= hnsw_key_distance(results->keys[task->k - 1]);
+}
+
+void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count) {
     uint32_t nodes[HNSW_SCAN_BATCH], n = 0, first = task->k + task->k / 2;
     if (first > count) first = count;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t node = hnsw_key_node(keys[i]);
-        float distance = hnsw_key_distance(keys[i]);
-        if (i >= first && results->count == task->k) {
-            float kth = hnsw_key_distance(results->keys[task->k - 1]);
-            const struct hnsw_params *params = hnsw_params_of(index, hnsw_block(index, node));
-            if (distance - code_error(index, task, params, distance) > kth) continue;
-        }
-        nodes[n++] = node;
+        if (i >= first && !hnsw_in_doubt(index, task, keys[i])) continue;
+        nodes[n++] = hnsw_key_node(keys[i]);
         if (n == HNSW_SCAN_BATCH || i + 1 == first) {
             judge(index, task, nodes, n);
             n = 0;
         }
     }
     judge(index, task, nodes, n);
+}
+
+void hnsw_scan_doubtful(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk, uint64_t after) {
+    const struct hnsw_probe *probe = &index->scratch->probe;
+    uint32_t nodes[2][HNSW_SCAN_BATCH], doubtful[HNSW_SCAN_BATCH], n = 0;
+    const uint8_t *rows[HNSW_SCAN_BATCH];
+    int32_t dots[HNSW_SCAN_BATCH];
+    float distances[HNSW_SCAN_BATCH];
+    uint32_t batch = hnsw_walk_next(&walk, nodes[0], HNSW_SCAN_BATCH);
+    for (unsigned turn = 0; batch > 0; turn ^= 1) {
+        uint32_t next = hnsw_walk_next(&walk, nodes[turn ^ 1], HNSW_SCAN_BATCH);
+        touch_codes(index, nodes[turn ^ 1], next);
+        hnsw_distances_codes(index, probe, nodes[turn], batch, rows, dots, distances);
+        for (uint32_t i = 0; i < batch; i++) {
+            uint64_t key = hnsw_key(distances[i], nodes[turn][i]);
+            if (key <= after || !hnsw_in_doubt(index, task, key)) continue;
+            doubtful[n++] = nodes[turn][i];
+            if (n < HNSW_SCAN_BATCH) continue;
+            judge(index, task, doubtful, n);
+            n = 0;
+        }
+        task->report.rows_scanned += batch;
+        batch = next;
+    }
+    judge(index, task, doubtful, n);
 }

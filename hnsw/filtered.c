@@ -24,7 +24,7 @@
 
 #include "hnsw/search.h"
 
-enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 200, MIN_EXPANSIONS = 48, PROBE = 12 };
+enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 120, MIN_EXPANSIONS = 48, PROBE = 12, DENSE = 35 };
 #define SPEND 0.7F
 #define EASY_VISITS 1500.0F
 #define HARD_VISITS 8000.0F
@@ -140,6 +140,11 @@ static uint32_t gather_through(const struct walk_state *walk, uint32_t stranger,
     return count;
 }
 
+/* So many links lead to matches that going through the others like a plain search costs least. */
+static bool is_dense(const struct walk_state *walk) {
+    return walk->links_matching * 100 >= walk->links_met * DENSE;
+}
+
 static void expand(struct walk_state *walk, uint32_t node) {
     const struct hnsw *index = walk->index;
     struct hnsw_scratch *scratch = index->scratch;
@@ -162,8 +167,8 @@ static void expand(struct walk_state *walk, uint32_t node) {
     walk->links_met += links;
     walk->links_matching += met_matching;
     walk->expansions++;
-    bool visit_strangers = walk->strangers < STRANGERS;
-    if (met_matching * 10 < links * 9) {
+    bool dense = is_dense(walk), visit_strangers = dense || walk->strangers < STRANGERS;
+    if (!dense) {
         for (uint32_t i = 0; i < strange; i++)
             hnsw_touch(hnsw_block(index, strangers[i]) + index->links_offset, 2 + 6 * index->options.m);
         for (uint32_t i = 0; i < strange && matching < TWO_HOP_IDS; i++) {
@@ -241,7 +246,7 @@ static bool traverse(struct walk_state *walk) {
         uint64_t key = heap_pop(walk);
         if (hnsw_key_distance(key) > reach_of(walk) && walk->expansions >= MIN_EXPANSIONS) break;
         uint32_t node = hnsw_key_node(key);
-        if (!hnsw_matches(index, walk->rows, node) && walk->strangers++ >= STRANGERS) continue;
+        if (!hnsw_matches(index, walk->rows, node) && !is_dense(walk) && walk->strangers++ >= STRANGERS) continue;
         expand(walk, node);
         if (walk->expansions == PROBE && (walk->hard = is_hard(walk))) {
             if (scan < or_default(index->hard_visits, HARD_VISITS) * visit_cost) return false;

@@ -73,6 +73,10 @@ void hnsw_answer_codes(struct hnsw *index, struct hnsw_task *task) {
     hnsw_top_start(&finder->results, task->k);
     hnsw_scan_codes(index, task, hnsw_walk_all(index, task->query));
     hnsw_rerank(index, task, finder->candidates.keys, finder->candidates.count);
+    if (finder->candidates.count < task->depth) return;
+    /* Where rows lie dense at the distance asked for, more than `depth` differ by less than codes can tell. */
+    uint64_t last = finder->candidates.keys[task->depth - 1];
+    if (hnsw_in_doubt(index, task, last)) hnsw_scan_doubtful(index, task, hnsw_walk_all(index, task->query), last);
 }
 
 /* The pool's nodes that may be returned, joined with the tail's; true distances for the nearest. */

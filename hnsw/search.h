@@ -46,6 +46,7 @@ enum {
     HNSW_SCAN_VECTORS = 100, /* matching rows that are scanned by their vectors at once */
     HNSW_SCAN_CODES = 768,   /* matching rows that are always scanned by codes */
     HNSW_PLAIN_EF = 64,      /* default ef, until calibrated */
+    HNSW_WALK_SHARE = 24,    /* a scan of more than this part of the nodes goes in their order */
     HNSW_HEAP_KEYS = 16384,
     HNSW_GATHER_FILTERED = 512, /* ids of one filtered hop: all links, those of strangers, both at m = 64 */
 };
@@ -72,6 +73,7 @@ struct hnsw_walk {
     const struct hnsw *index;
     const uint64_t *rows; /* NULL: all */
     bool tail;            /* only the tail */
+    bool by_row;          /* along the bitmap, not along the nodes */
     uint32_t at;          /* node, or word of the bitmap */
     uint64_t word;        /* bits of word at - 1 still to come */
     uint64_t left;        /* set bits of `rows` still to come */
@@ -99,6 +101,10 @@ void hnsw_true_distances(const struct hnsw *index, const struct hnsw_task *task,
 void hnsw_scan_vectors(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
 /* Every node of the walk into finder->candidates by its codes; the scratch's probe is the query. */
 void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
+/* Could this node be among the k best, given what codes can be wrong by? */
+bool hnsw_in_doubt(const struct hnsw *index, const struct hnsw_task *task, uint64_t key);
+/* Once more through the walk: nodes in doubt with keys beyond `after` by their vectors into finder->results. */
+void hnsw_scan_doubtful(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk, uint64_t after);
 /*
  * True distances into finder->results of those among the ascending keys[0..count) that can be among the k best: the
  * first few, then those whose distance by codes, less what codes can be wrong by, is within the k-th true one.

@@ -2,13 +2,15 @@
  * What was before: the past values of changed rows, per table, so that any kept sequence number can be read.
  *
  * For every change of an existing row an entry is pushed on the chain of that (row, column):
- *  - scalar: the value before (as bytes);
- *  - vector: the delta itself; the first entry of a chain, every checkpoint_interval-th and those that replace the
- *    whole vector also hold the whole vector before the change (f32 addition cannot be undone exactly, so the past is
- *    composed forward from such a base);
- *  - death of a row; births are runs of (first row, sequence, time) because rows are numbered in order.
+ *  - scalar: the value before (text as bytes, so that no dictionary is needed);
+ *  - vector: the delta; setting a whole vector is a dense delta that replaces. The first entry of a chain and every one
+ *    after checkpoint_interval deltas also hold the whole vector before (f32 addition cannot be undone exactly, so the
+ *    past is composed forward from such a base, with the kernels and the rounding of the table itself); entries of
+ *    codes-only columns always do, because what was read there is not what was written;
+ *  - death of a row. Births are runs of (first row, sequence, time) because rows are numbered in order.
  * Entries are appended to slabs and never changed; chains are linked backwards; heads are found by a hash of (row,
- * column). Times map to sequences because both ascend. History ends at `floor`: older states answer HISTORY_GONE.
+ * column). Times map to sequences because both ascend. History ends at a floor: older states answer HISTORY_GONE,
+ * except for single points that compaction was asked to keep.
  * Reserve, then push, which cannot fail.
  */
 #ifndef VELTA_DELTA_HISTORY_H
@@ -29,7 +31,9 @@ void history_destroy(struct history *history);
 /*
  * Room for everything that pushing `change` onto `table` can take (table in its state before the change, or before the
  * batch: the rows of an append reserved just before need not be there yet). Reservations add up: the store reserves for
- * every change of a batch, then pushes and applies them one by one; history_abandon forgets what was not pushed.
+ * every change of a batch, then pushes and applies them one by one, in that order (a push ends the reserving);
+ * history_abandon forgets what was not pushed. CHANGE_VECTORS with several deltas on one row must be pushed delta by
+ * delta (each a change of one delta), because each is told the vector before it.
  * codes_vector: how to read the present value of a codes-only column; NULL where there is none.
  */
 typedef void history_vector_function(void *context, uint32_t column, uint32_t row, float *out);
@@ -69,22 +73,27 @@ bool history_vector(const struct history *history, const struct table *table, ui
 size_t history_changed_rows(const struct history *history, uint32_t column, uint64_t sequence, uint32_t *rows,
                             size_t capacity);
 /* Row that had this key just after `sequence`, among rows that are dead now; VELTA_NO_ROW. */
-uint32_t history_find_dead(const struct history *history, const struct table *table, uint64_t sequence,
-                           const void *key, size_t key_bytes, int64_t key_int);
+uint32_t history_find_dead(const struct history *history, const struct table *table, uint64_t sequence, const void *key,
+                           size_t key_bytes, int64_t key_int);
 
-/* The deltas kept of one vector, oldest first; the first item is the base. */
+/*
+ * The deltas kept of one vector, oldest first; the first item is the base. Setting the vector is a dense delta that
+ * replaces, its values NULL where it was set to NULL. Where compaction has merged deltas, a base stands for them.
+ * Pointers stay until the history changes.
+ */
 struct history_delta {
-    uint64_t sequence;
+    uint64_t sequence; /* bases: 0 */
     int64_t time_ms;
-    struct vector_delta delta; /* operation 0: the base vector in `values` */
+    struct vector_delta delta; /* operation 0: a base, the vector in `values` (NULL: it was NULL) */
 };
 size_t history_chain(const struct history *history, uint32_t column, uint32_t row, struct history_delta *out,
                      size_t capacity);
 
 /*
  * A new history for the vacuumed table: row_map as table_vacuum gives it (rows mapped to VELTA_NO_ROW are forgotten).
- * keep_from: states after this sequence stay readable; points[]: single sequences before it that stay readable too
- * (the versions between are merged). HISTORY_NOW and no points: nothing is kept.
+ * `table` is the one before the vacuum. keep_from: this state and all after it stay readable; points[]: single sequences
+ * before it that stay readable too (the versions between are merged; those that are not kept now are passed over).
+ * HISTORY_NOW and no points: only the present state is kept.
  */
 VELTA_MUST_USE enum velta_status history_compact(const struct history *history, const struct table *table,
                                                  const uint32_t *row_map, uint64_t keep_from, const uint64_t *points,

@@ -4,8 +4,8 @@
  * The chain of frames is followed from byte 0 as far as every header, body, number, salt and predecessor is right. What
  * lies behind the end of the chain is the torn tail of a crash, unless something proves that it was durable once: a
  * later frame of the same log saying that the log was synced beyond the end of the chain. So the rest of the file is
- * searched, byte by byte, for the headers of such frames; a header is believed by its own checksum and the salt, whether
- * its body is whole or not, because what it says was true when it was written.
+ * searched, byte by byte, for the headers of such frames; a header is believed by its own checksum and the salt,
+ * whether its body is whole or not, because what it says was true when it was written.
  */
 #include "delta/storage_state.h"
 
@@ -174,9 +174,9 @@ static enum velta_status open_log_search(struct storage *storage, struct velta_e
 }
 
 /*
- * Drops what lies behind the last committed frame, durably, before anything is appended in its place. Where not even the
- * first frame is left, a new one is written, so that a log is never empty and a missing one is noticed; but only after
- * the cut is durable, or frames behind a torn first one would join the new one.
+ * Drops what lies behind the last committed frame, durably, before anything is appended in its place. Where not even
+ * the first frame is left, a new one is written, so that a log is never empty and a missing one is noticed; but only
+ * after the cut is durable, or frames behind a torn first one would join the new one.
  */
 static void log_cut(struct storage *storage) {
     uint64_t least = STORAGE_FRAME_HEADER_BYTES;

@@ -191,10 +191,10 @@ enum velta_status column_reserve_set(struct column *column, const struct column_
 
 /* The codes of the oldest reservation; they leave the queue with finish_codes. */
 static const uint32_t *begin_codes(struct column *column, size_t count) {
-    const uint32_t *codes = column->pending_codes + column->pending_first;
     if (!column->dictionary) {
         return NULL;
     }
+    const uint32_t *codes = column->pending_codes + column->pending_first;
     assert(count <= column->pending_count);
     for (size_t i = 0; i < count; i++) {
         uint32_t used = codes[i] + 1; /* 0 for NULL */

@@ -57,13 +57,7 @@ VELTA_MUST_USE enum velta_status table_check_append(const struct table *table, c
                                                     size_t count, struct velta_error *error);
 VELTA_MUST_USE enum velta_status table_reserve_append(struct table *table, const struct column_values *values,
                                                       size_t count, struct velta_error *error);
-/*
- * Reservations add up: for a batch of several appends, each reserve says at which row its part will begin (first_row:
- * row_count plus the rows of the parts before). The applies follow in the same order.
- */
-VELTA_MUST_USE enum velta_status table_reserve_append_at(struct table *table, uint32_t first_row,
-                                                         const struct column_values *values, size_t count,
-                                                         struct velta_error *error);
+/* Reservations add up: a batch reserves every part, each to follow the one before, then applies them in order. */
 uint32_t table_apply_append(struct table *table, const struct column_values *values, size_t count); /* first row */
 /* Setting one column of some live rows. The primary key cannot be set (INVALID). */
 VELTA_MUST_USE enum velta_status table_check_set(const struct table *table, size_t column,

@@ -1,5 +1,5 @@
 /*
- * Vacuum: a new table of the live rows only. See core/table.h.
+ * Vacuum: a new table of the live rows (and of dead ones that are asked for). See core/table.h.
  *
  * Columns are copied one after the other in batches of rows, through the same reservation and append as any write, so
  * slabs get the narrowest width that holds them. Dictionary codes are translated by a map from old to new that is
@@ -18,7 +18,7 @@ enum { BATCH_ROWS = 1024, BATCH_BYTES = 1 << 20 };
 struct copier {
     const struct column *from;
     struct column *to;
-    const uint32_t *rows; /* old numbers of the live rows, ascending */
+    const uint32_t *rows; /* old numbers of the rows that stay, ascending */
     uint32_t *code_map;
     void *values; /* a batch, as column_values wants it */
     uint64_t valid[BATCH_ROWS / 64];
@@ -159,43 +159,100 @@ static enum velta_status make_empty_copy(const struct table *table, struct table
     return status;
 }
 
-static void map_rows(const struct table *table, const uint32_t *rows, uint32_t *row_map) {
-    memset(row_map, 0xFF, (size_t)table->row_count * sizeof *row_map); /* every row VELTA_NO_ROW */
-    for (uint32_t i = 0; i < table->live_count; i++) {
-        row_map[rows[i]] = i;
+/* The rows that stay, ascending: live ones and those of `keep`. */
+struct kept_rows {
+    uint32_t *rows;
+    size_t rows_bytes;
+    uint32_t count;
+    uint64_t *live; /* bit i: rows[i] is live */
+    size_t live_bytes;
+};
+
+static void kept_release(struct memory *memory, struct kept_rows *kept) {
+    memory_release(memory, kept->rows, kept->rows_bytes);
+    memory_release(memory, kept->live, kept->live_bytes);
+}
+
+static enum velta_status kept_find(const struct table *table, const uint64_t *keep, struct kept_rows *kept,
+                                   struct velta_error *error) {
+    struct memory *memory = table->memory;
+    size_t words = bitmap_words(table->row_count);
+    size_t words_bytes = (words + 1) * sizeof(uint64_t); /* never nothing */
+    uint64_t *stays = memory_allocate(memory, words_bytes);
+    if (!stays) {
+        return memory_fail(memory, error);
     }
+    if (words > 0) {
+        memcpy(stays, table->live.words, words * sizeof *stays);
+    }
+    if (keep) {
+        table->simd->bits_or(stays, stays, keep, words);
+    }
+    kept->count = (uint32_t)table->simd->bits_count(stays, words);
+    kept->rows = memory_allocate(memory, ((size_t)kept->count + 1) * sizeof *kept->rows);
+    kept->rows_bytes = kept->rows ? ((size_t)kept->count + 1) * sizeof *kept->rows : 0;
+    kept->live = kept->rows ? memory_allocate_zero(memory, words_bytes) : NULL;
+    kept->live_bytes = kept->live ? words_bytes : 0;
+    if (kept->live) {
+        (void)table->simd->bits_to_ids(stays, words, 0, kept->rows);
+        for (uint32_t i = 0; i < kept->count; i++) {
+            if (bitmap_get(table->live.words, kept->rows[i])) {
+                bitmap_set(kept->live, i);
+            }
+        }
+    }
+    memory_release(memory, stays, words_bytes);
+    return kept->live ? VELTA_OK : memory_fail(memory, error);
+}
+
+static void map_rows(const struct table *table, const struct kept_rows *kept, uint32_t *row_map) {
+    memset(row_map, 0xFF, (size_t)table->row_count * sizeof *row_map); /* every row VELTA_NO_ROW */
+    for (uint32_t i = 0; i < kept->count; i++) {
+        row_map[kept->rows[i]] = i;
+    }
+}
+
+static enum velta_status copy_rows(const struct table *table, const struct kept_rows *kept, struct table *copy,
+                                   struct velta_error *error) {
+    enum velta_status status = table_begin_load(copy, kept->count, error);
+    if (status == VELTA_OK) {
+        status = table_load_live(copy, kept->live, bitmap_words(kept->count) * sizeof(uint64_t), error);
+    }
+    for (size_t i = 0; status == VELTA_OK && i < table->column_count; i++) {
+        status = copy_column(table->columns[i], copy->columns[i], kept->rows, kept->count, error);
+    }
+    if (status == VELTA_OK && table->expiry) {
+        status = copy_column(table->expiry, copy->expiry, kept->rows, kept->count, error);
+    }
+    return status == VELTA_OK ? table_finish_load(copy, error) : status;
+}
+
+enum velta_status table_vacuum_keeping(const struct table *table, const uint64_t *keep, struct table **out,
+                                       uint32_t *row_map, struct velta_error *error) {
+    struct kept_rows kept = {0};
+    struct table *copy = NULL;
+    enum velta_status status = kept_find(table, keep, &kept, error);
+    if (status == VELTA_OK) {
+        status = make_empty_copy(table, &copy, error);
+    }
+    if (status == VELTA_OK) {
+        status = copy_rows(table, &kept, copy, error);
+        if (status != VELTA_OK) {
+            table_destroy(copy);
+        }
+    }
+    if (status == VELTA_OK) {
+        copy->live_dirty = true;
+        if (row_map) {
+            map_rows(table, &kept, row_map);
+        }
+        *out = copy;
+    }
+    kept_release(table->memory, &kept);
+    return status;
 }
 
 enum velta_status table_vacuum(const struct table *table, struct table **out, uint32_t *row_map,
                                struct velta_error *error) {
-    size_t rows_bytes = (size_t)table->live_count * sizeof(uint32_t);
-    uint32_t *rows = memory_allocate(table->memory, rows_bytes + sizeof(uint32_t)); /* never nothing */
-    struct table *copy = NULL;
-    enum velta_status status = rows ? make_empty_copy(table, &copy, error) : memory_fail(table->memory, error);
-    if (status != VELTA_OK) {
-        memory_release(table->memory, rows, rows_bytes + sizeof(uint32_t));
-        return status;
-    }
-    (void)table->simd->bits_to_ids(table->live.words, bitmap_words(table->row_count), 0, rows);
-    status = table_begin_load(copy, table->live_count, error);
-    for (size_t i = 0; status == VELTA_OK && i < table->column_count; i++) {
-        status = copy_column(table->columns[i], copy->columns[i], rows, table->live_count, error);
-    }
-    if (status == VELTA_OK && table->expiry) {
-        status = copy_column(table->expiry, copy->expiry, rows, table->live_count, error);
-    }
-    if (status == VELTA_OK) {
-        status = table_finish_load(copy, error);
-    }
-    if (status != VELTA_OK) {
-        table_destroy(copy);
-    } else {
-        copy->live_dirty = true;
-        if (row_map) {
-            map_rows(table, rows, row_map);
-        }
-        *out = copy;
-    }
-    memory_release(table->memory, rows, rows_bytes + sizeof(uint32_t));
-    return status;
+    return table_vacuum_keeping(table, NULL, out, row_map, error);
 }

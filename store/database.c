@@ -157,10 +157,10 @@ static void database_free(struct velta *db, bool close_host) {
     if (db->executor_made) {
         host_executor_destroy(memory, &db->executor);
     }
-    snapshot_state_destroy(&db->state);
-    for (size_t i = 0; i < db->handle_capacity; i++) {
-        memory_release(memory, db->handles[i], sizeof *db->handles[i]);
+    for (size_t i = 0; i < db->handle_capacity && i < db->state.table_count; i++) {
+        memory_release(memory, db->handles[i], db->handles[i] ? sizeof *db->handles[i] : 0);
     }
+    snapshot_state_destroy(&db->state);
     memory_release(memory, db->handles, db->handle_capacity * sizeof *db->handles);
     if (db->pending) {
         record_buffer_destroy(db->pending);

@@ -110,8 +110,8 @@ VELTA_MUST_USE enum velta_status database_sequence_at(const struct velta_table *
 /* ---- commit.c ---- */
 /*
  * Commits changes as one all-or-nothing batch: each is already checked against the state as it will be when its turn
- * comes; this assigns sequences and times (a change's own, or time_ms, or now; never going back), reserves, logs, applies, tells
- * watchers. At most one change of the batch may be of the schema or the tags, and then it is alone.
+ * comes; this assigns sequences and times (a change's own, or time_ms, or now; never going back), reserves, logs,
+ * applies, tells watchers. At most one change of the batch may be of the schema or the tags, and then it is alone.
  */
 VELTA_MUST_USE enum velta_status commit_changes(struct velta *db, struct change *changes, size_t change_count,
                                                 int64_t time_ms, const struct velta_progress *progress,

@@ -24,6 +24,7 @@ enum velta_status write_begin(struct writing *writing, struct velta_table *handl
     writing->handle = handle;
     writing->db = handle->db;
     writing->table = NULL;
+    writing->time_ms = 0;
     writing->arena = (struct arena){.memory = handle->db->memory};
     writing->changes = writing->few;
     writing->change_count = 0;

@@ -37,6 +37,7 @@ struct apply {
     bool int_keys;
     bool row_keys;
     struct velta_delta *deltas;
+    size_t *lines; /* of the file, of each */
     size_t count;
 };
 
@@ -155,6 +156,8 @@ static int read_time(const struct apply *apply, size_t line, const json_t *time,
 
 static int read_line(struct apply *apply, size_t line, const json_t *json) {
     apply->deltas = cli_resize(apply->deltas, (apply->count + 1) * sizeof *apply->deltas);
+    apply->lines = cli_resize(apply->lines, (apply->count + 1) * sizeof *apply->lines);
+    apply->lines[apply->count] = line;
     struct velta_delta *delta = &apply->deltas[apply->count++];
     *delta = (struct velta_delta){0};
     const json_t *operation = json_object_get(json, "operation");
@@ -207,18 +210,31 @@ static int read_deltas(struct apply *apply) {
 
 static int choose_column(struct apply *apply) {
     bool has_key = false;
+    bool known = false;
+    size_t vector_columns = 0;
+    const char *only = NULL;
     for (size_t i = 0; i < velta_column_count(apply->table); i++) {
         const struct velta_column *column = velta_column_at(apply->table, i);
         if (column->primary_key) {
             has_key = true;
             apply->int_keys = column->type == VELTA_INT;
         }
-        if (column->type == VELTA_VECTOR && !apply->column) {
-            apply->column = column->name;
+        if (column->type == VELTA_VECTOR) {
+            vector_columns++;
+            only = column->name;
+            known = known || (apply->column && strcmp(apply->column, column->name) == 0);
         }
     }
     apply->row_keys = !has_key;
-    return apply->column ? CLI_OK : cli_fail(CLI_FAILED, "the table has no vector column");
+    if (apply->column) {
+        return known ? CLI_OK
+                     : cli_fail(CLI_FAILED, "table '%s' has no vector column '%s'", velta_table_name(apply->table),
+                                apply->column);
+    }
+    apply->column = only;
+    return vector_columns == 1 ? CLI_OK
+           : only              ? cli_fail(CLI_USAGE, "the table has several vector columns: name one with --column")
+                  : cli_fail(CLI_FAILED, "table '%s' has no vector column", velta_table_name(apply->table));
 }
 
 static int apply_all(struct apply *apply, velta *db) {
@@ -234,9 +250,8 @@ static int apply_all(struct apply *apply, velta *db) {
         return code;
     }
     enum velta_status status = velta_apply(apply->table, apply->column, apply->deltas, apply->count, 0, NULL, &error);
-    if (status && error.offset != VELTA_NO_OFFSET) {
-        return cli_fail(CLI_FAILED, "delta %llu (counted from 0): %s; nothing was applied",
-                        (unsigned long long)error.offset, error.text);
+    if (status && error.offset < apply->count) {
+        return bad(apply, apply->lines[error.offset], error.text);
     }
     if (status) {
         return cli_status(&error, "applying");
@@ -278,6 +293,7 @@ static int run(int argument_count, char **arguments) {
         free((void *)apply.deltas[i].metadata);
     }
     free(apply.deltas);
+    free(apply.lines);
     return code;
 }
 

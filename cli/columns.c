@@ -12,12 +12,12 @@ static bool is_text(enum velta_type type) {
     return type == VELTA_STRING || type == VELTA_BYTES;
 }
 
-static size_t element_bytes(const struct velta_column *spec) {
-    switch (spec->type) {
+static size_t element_bytes(const struct cli_column *column) {
+    switch (column->spec.type) {
     case VELTA_BOOL:
         return 1;
     case VELTA_VECTOR:
-        return spec->dimensions * sizeof(float);
+        return column->elsewhere ? 0 : column->spec.dimensions * sizeof(float);
     default:
         return 8;
     }
@@ -37,6 +37,9 @@ struct cli_column *columns_find(struct cli_columns *columns, const char *name, s
         if (strlen(column->name) == name_bytes && memcmp(column->name, name, name_bytes) == 0) {
             return column;
         }
+    }
+    if (columns->closed) {
+        return NULL;
     }
     char *copy = cli_copy(name, name_bytes);
     struct cli_column *column = columns_add(columns, &(struct velta_column){.name = copy});
@@ -58,7 +61,7 @@ static void grow(struct cli_column *column, size_t needed) {
         column->offsets = cli_resize(column->offsets, (capacity + 1) * sizeof *column->offsets);
         column->offsets[0] = 0;
     } else if (column->spec.type) {
-        column->data = cli_resize(column->data, capacity * element_bytes(&column->spec));
+        column->data = cli_resize(column->data, capacity * element_bytes(column));
     }
     column->capacity = capacity;
 }
@@ -68,7 +71,7 @@ static void put_null(struct cli_column *column) {
     if (is_text(column->spec.type)) {
         column->offsets[column->count + 1] = column->text_bytes;
     } else if (column->spec.type) {
-        size_t size_bytes = element_bytes(&column->spec);
+        size_t size_bytes = element_bytes(column);
         memset((char *)column->data + column->count * size_bytes, 0, size_bytes);
     }
     column->has_null = true;
@@ -154,6 +157,10 @@ bool columns_put(struct cli_columns *columns, struct cli_column *column, const s
                  size_t why_bytes) {
     if (column->count > columns->row_count) {
         snprintf(why, why_bytes, "the row names it twice");
+        return false;
+    }
+    if (column->elsewhere) {
+        snprintf(why, why_bytes, "its values come from a file of vectors");
         return false;
     }
     if (value->kind == CLI_NULL) {

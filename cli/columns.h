@@ -12,7 +12,8 @@
 struct cli_column {
     struct velta_column spec; /* type 0: no value seen yet */
     char *name;
-    bool declared; /* by a schema: the type is fixed */
+    bool declared;  /* by a schema: the type is fixed */
+    bool elsewhere; /* its vectors come from a file of their own: none is kept here */
     bool has_null;
     size_t count; /* values, NULLs included */
     size_t capacity;
@@ -26,7 +27,8 @@ struct cli_column {
 struct cli_columns {
     struct cli_column *items;
     size_t count;
-    size_t row_count; /* finished rows */
+    size_t row_count;   /* finished rows */
+    const char *closed; /* what decided the columns, for messages; NULL: rows may bring new ones */
 };
 
 enum cli_value_kind { CLI_NULL, CLI_INT, CLI_NUMBER, CLI_BOOL, CLI_TEXT, CLI_LIST };
@@ -40,7 +42,7 @@ struct cli_value {
     size_t list_count;
 };
 
-/* The column of that name, made when it is new. */
+/* The column of that name, made when it is new; NULL when it is new and the columns are closed. */
 struct cli_column *columns_find(struct cli_columns *columns, const char *name, size_t name_bytes, size_t hint);
 struct cli_column *columns_add(struct cli_columns *columns, const struct velta_column *spec);
 /* The value of the row being read. On failure false, with a sentence in `why`. */

@@ -1,7 +1,9 @@
 /*
  * velta import: rows and vectors into a table, as one all-or-nothing batch, then the index.
  *
- * Everything is read and checked first; the store is opened for writing only when the batch is complete.
+ * Everything is read and checked first; a new store is made only when the batch is complete. Rows for a table that is
+ * there are read by its schema. A new table in an existing store is made by a change of its own, and dropped again when
+ * the rows are refused.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,8 @@ static const char help[] =
     "[OPTION]... ROWS STORE\n\n"
     "Adds the rows of a file to a table of a store; makes both when they are not there.\n"
     "ROWS is JSON Lines, or CSV with a header when its name ends in .csv or --format says so; - is standard input.\n"
-    "Row number i of a new table is line i of the file. All rows are stored, or none.\n\n"
+    "Row number i of a new table is line i of the file, from 0. All rows are stored, or none.\n"
+    "A table that is there keeps its schema; the rows are read by it.\n\n"
     "  --table NAME      the table (default: the name of the rows' file without its ending)\n"
     "  --vectors COL=FILE  vectors for the rows, in order: .npy (float16, float32) or .fvecs; may be repeated\n"
     "  --key COLUMN      the primary key (default: the first column, where it is unique and complete)\n"
@@ -43,6 +46,9 @@ struct import {
     const char *rows_path;
     const char *store_path;
 
+    velta *db;          /* open before the rows are read when the store exists */
+    velta_table *table; /* NULL: to be made */
+    char *closed;
     struct cli_columns columns;
     struct vectors vectors[MAX_VECTOR_FILES];
     char *vector_names[MAX_VECTOR_FILES];
@@ -158,9 +164,6 @@ static char *name_from_path(const char *path) {
 }
 
 static int read_schema(struct import *import) {
-    if (!import->schema) {
-        return CLI_OK;
-    }
     if (import->schema[0] != '@') {
         return columns_parse_schema(&import->columns, import->schema);
     }
@@ -170,12 +173,23 @@ static int read_schema(struct import *import) {
     }
     static char text[1 << 16];
     size_t length = fread(text, 1, sizeof text - 1, file);
+    bool failed = ferror(file) != 0;
     text[length] = '\0';
     fclose(file);
+    if (failed || length == sizeof text - 1) {
+        return cli_fail(CLI_FAILED, "%s: %s", import->schema + 1, failed ? "cannot be read" : "is too long a schema");
+    }
     return columns_parse_schema(&import->columns, text);
 }
 
 static int read_rows(struct import *import) {
+    for (size_t i = 0; i < import->columns.count * import->vector_count; i++) {
+        struct cli_column *column = &import->columns.items[i / import->vector_count];
+        const char *argument = import->vector_arguments[i % import->vector_count];
+        size_t name_bytes = strcspn(argument, "=");
+        column->elsewhere = column->elsewhere ||
+                            (strlen(column->name) == name_bytes && memcmp(column->name, argument, name_bytes) == 0);
+    }
     size_t length = strlen(import->rows_path);
     bool csv = import->format ? strcmp(import->format, "csv") == 0
                               : length > 4 && strcmp(import->rows_path + length - 4, ".csv") == 0;
@@ -192,12 +206,49 @@ static int read_rows(struct import *import) {
     return code;
 }
 
+/* The file's vectors are as long as those of the column that a schema or the table has for them. */
+static int check_dimensions(const struct import *import, size_t which) {
+    const char *path = strchr(import->vector_arguments[which], '=') + 1;
+    const char *name = import->vector_names[which];
+    const struct velta_column *spec = NULL;
+    for (size_t i = 0; i < import->columns.count; i++) {
+        if (strcmp(import->columns.items[i].name, name) == 0) {
+            spec = &import->columns.items[i].spec;
+            if (!import->columns.items[i].declared) {
+                return cli_fail(CLI_FAILED,
+                                "the rows have a column '%s' of their own: store the vectors of %s in another", name,
+                                path);
+            }
+        }
+    }
+    for (size_t i = 0; i < which; i++) {
+        if (strcmp(import->vector_names[i], name) == 0) {
+            return cli_fail(CLI_USAGE, "--vectors names column '%s' twice", name);
+        }
+    }
+    if (!spec && import->table) {
+        return cli_fail(CLI_FAILED, "there is no column '%s' in %s", name, import->closed);
+    }
+    if (spec && spec->type != VELTA_VECTOR) {
+        return cli_fail(CLI_FAILED, "column '%s' does not hold vectors", name);
+    }
+    if (spec && spec->dimensions != import->vectors[which].dimensions) {
+        return cli_fail(CLI_FAILED, "%s has vectors of %u elements, column '%s' of %u", path,
+                        import->vectors[which].dimensions, name, spec->dimensions);
+    }
+    return CLI_OK;
+}
+
 static int read_vectors(struct import *import) {
     for (size_t i = 0; i < import->vector_count; i++) {
         const char *argument = import->vector_arguments[i];
         const char *path = strchr(argument, '=') + 1;
         import->vector_names[i] = cli_copy(argument, (size_t)(path - 1 - argument));
         int code = vectors_open(path, &import->vectors[i]);
+        if (code != CLI_OK) {
+            return code;
+        }
+        code = check_dimensions(import, i);
         if (code != CLI_OK) {
             return code;
         }
@@ -210,7 +261,7 @@ static int read_vectors(struct import *import) {
 }
 
 /* The schema of a new table: columns read, then columns of vector files not named among them. */
-static int make_table(struct import *import, velta *db, velta_table **table) {
+static int make_table(struct import *import) {
     struct cli_columns *columns = &import->columns;
     struct velta_error error;
     size_t count = 0;
@@ -251,12 +302,12 @@ static int make_table(struct import *import, velta *db, velta_table **table) {
             count++;
         }
     }
-    enum velta_status status = velta_table_create(db, import->table_name, specs, count, table, &error);
+    enum velta_status status = velta_table_create(import->db, import->table_name, specs, count, &import->table, &error);
     free(specs);
     return status ? cli_status(&error, "making the table") : CLI_OK;
 }
 
-static int insert(struct import *import, velta *db, velta_table *table, struct velta_write_stats *stats) {
+static int insert(struct import *import, struct velta_write_stats *stats) {
     struct cli_columns *columns = &import->columns;
     struct velta_error error;
     size_t count = 0;
@@ -276,27 +327,39 @@ static int insert(struct import *import, velta *db, velta_table *table, struct v
     }
     struct velta_write_options options = {.progress = cli_progress(&import->common, "storing")};
     enum velta_status status =
-        velta_insert(table, values, count, (uint32_t)columns->row_count, &options, stats, &error);
+        velta_insert(import->table, values, count, (uint32_t)columns->row_count, &options, stats, &error);
     cli_progress_end();
     free(values);
     if (status && error.offset != VELTA_NO_OFFSET && status != VELTA_CANCELLED) {
         return cli_fail(CLI_FAILED, "row %llu of %s: %s; nothing was stored", (unsigned long long)error.offset,
                         import->rows_path, error.text);
     }
-    (void)db;
     return status ? cli_status(&error, "storing the rows") : CLI_OK;
 }
 
-static int store(struct import *import, velta *db) {
+static int link_rows(struct import *import) {
+    struct velta_error error;
+    struct velta_progress progress = cli_progress(&import->common, "indexing");
+    uint64_t pending;
+    enum velta_status status = velta_index(import->db, 0, &progress, &pending, &error);
+    cli_progress_end();
+    if (status == VELTA_CANCELLED) {
+        cli_note(&import->common, "interrupted: all rows are stored, %llu are not yet linked into the index",
+                 (unsigned long long)pending);
+        return CLI_INTERRUPTED;
+    }
+    return status ? cli_status(&error, "indexing") : CLI_OK;
+}
+
+static int store(struct import *import) {
     struct velta_error error;
     struct velta_write_stats stats;
-    velta_table *table;
-    bool made = velta_table_find(db, import->table_name, &table, NULL) != VELTA_OK;
-    int code = made ? make_table(import, db, &table) : CLI_OK;
+    bool made = !import->table;
+    int code = made ? make_table(import) : CLI_OK;
     if (code == CLI_OK) {
-        code = insert(import, db, table, &stats);
-        if (code != CLI_OK && made && velta_table_drop(table, &error)) {
-            return code;
+        code = insert(import, &stats);
+        if (code != CLI_OK && made && velta_table_drop(import->table, &error)) {
+            (void)cli_status(&error, "dropping the table again");
         }
     }
     if (code != CLI_OK) {
@@ -304,24 +367,14 @@ static int store(struct import *import, velta *db) {
     }
     import->stored = true;
     if (!import->no_index) {
-        struct velta_progress progress = cli_progress(&import->common, "indexing");
-        uint64_t pending;
-        enum velta_status status = velta_index(db, 0, &progress, &pending, &error);
-        cli_progress_end();
-        if (status == VELTA_CANCELLED) {
-            cli_note(&import->common, "interrupted: all rows are stored, %llu are not yet linked into the index",
-                     (unsigned long long)pending);
-            code = CLI_INTERRUPTED;
-        } else if (status) {
-            return cli_status(&error, "indexing");
-        }
+        code = link_rows(import);
     }
-    if (velta_checkpoint(db, NULL, &error)) {
+    if (code != CLI_FAILED && velta_checkpoint(import->db, NULL, &error)) {
         return cli_status(&error, "writing the checkpoint");
     }
     const struct velta_column *key = NULL;
-    for (size_t i = 0; i < velta_column_count(table) && !key; i++) {
-        const struct velta_column *column = velta_column_at(table, i);
+    for (size_t i = 0; i < velta_column_count(import->table) && !key; i++) {
+        const struct velta_column *column = velta_column_at(import->table, i);
         key = column->primary_key ? column : NULL;
     }
     cli_note(&import->common, "table '%s': %u rows added from row %u on%s%s%s", import->table_name, stats.inserted,
@@ -337,6 +390,38 @@ static void free_import(struct import *import) {
         free(import->vector_names[i]);
     }
     free(import->default_name);
+    free(import->closed);
+}
+
+static char *text_of(const char *before, const char *name, const char *after) {
+    size_t size_bytes = strlen(before) + strlen(name) + strlen(after) + 1;
+    char *text = cli_allocate(size_bytes);
+    snprintf(text, size_bytes, "%s%s%s", before, name, after);
+    return text;
+}
+
+/* Which columns the rows have, as far as that is known before they are read: of the table there is, or of --schema. */
+static int learn_columns(struct import *import) {
+    bool exists = import->db && velta_table_find(import->db, import->table_name, &import->table, NULL) == VELTA_OK;
+    const struct velta_column *defaults = &import->vector_defaults;
+    if (!exists) {
+        int code = import->schema ? read_schema(import) : CLI_OK;
+        import->closed = import->schema ? cli_copy("the schema", 10) : NULL;
+        import->columns.closed = import->closed;
+        return code;
+    }
+    if (import->schema || import->key || import->element_given || defaults->metric || defaults->m ||
+        defaults->ef_construction) {
+        return cli_fail(CLI_USAGE,
+                        "table '%s' is there already and keeps its schema: leave out the options for new ones",
+                        import->table_name);
+    }
+    for (size_t i = 0; i < velta_column_count(import->table); i++) {
+        columns_add(&import->columns, velta_column_at(import->table, i))->declared = true;
+    }
+    import->closed = text_of("table '", import->table_name, "'");
+    import->columns.closed = import->closed;
+    return CLI_OK;
 }
 
 /* A store that this import made and could not fill is not left behind. */
@@ -359,22 +444,27 @@ static int run(int argument_count, char **arguments) {
     if (!import.table_name) {
         import.table_name = import.default_name = name_from_path(import.rows_path);
     }
-    code = read_schema(&import);
+    bool fresh = access(import.store_path, F_OK) != 0;
+    code = fresh ? CLI_OK : cli_open(&import.common, import.store_path, false, true, &import.db);
+    if (code == CLI_OK) {
+        code = learn_columns(&import);
+    }
     if (code == CLI_OK) {
         code = read_rows(&import);
     }
     if (code == CLI_OK) {
         code = read_vectors(&import);
     }
-    velta *db;
+    if (code == CLI_OK && fresh) {
+        code = cli_open(&import.common, import.store_path, false, false, &import.db);
+    }
     if (code == CLI_OK) {
-        bool fresh = access(import.store_path, F_OK) != 0;
-        code = cli_open(&import.common, import.store_path, false, false, &db);
-        if (code == CLI_OK) {
-            code = cli_close(db, store(&import, db));
-            if (fresh && !import.stored) {
-                remove_store(import.store_path);
-            }
+        code = store(&import);
+    }
+    if (import.db) {
+        code = cli_close(import.db, code);
+        if (fresh && !import.stored) {
+            remove_store(import.store_path);
         }
     }
     free_import(&import);

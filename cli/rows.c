@@ -90,6 +90,9 @@ static int json_row(struct cli_columns *columns, const char *path, size_t line, 
                             path, line, name);
         }
         struct cli_column *column = columns_find(columns, name, strlen(name), hint++);
+        if (!column) {
+            return cli_fail(CLI_FAILED, "%s:%zu: there is no column '%s' in %s", path, line, name, columns->closed);
+        }
         if (!columns_put(columns, column, &value, why, sizeof why)) {
             return cli_fail(CLI_FAILED, "%s:%zu: column '%s': %s", path, line, name, why);
         }
@@ -241,6 +244,11 @@ static void csv_header_field(struct csv_state *state, const char *text, size_t s
         return;
     }
     struct cli_column *column = columns_find(state->columns, text, size_bytes, state->field_count);
+    if (!column) {
+        state->code = cli_fail(CLI_FAILED, "%s:1: there is no column '%.*s' in %s", state->path, (int)size_bytes, text,
+                               state->columns->closed);
+        return;
+    }
     state->column_of_field[state->field_count++] = (size_t)(column - state->columns->items);
 }
 

@@ -283,7 +283,7 @@ static int write_rows(const struct search *search, const velta_result *result, s
     return code;
 }
 
-static void print_explain(const struct search *search, const velta_result *result, size_t query) {
+static void print_explain(const velta_result *result, size_t query) {
     const struct velta_explain *explain = velta_result_explain(result, query);
     fprintf(stderr,
             "query %zu: %s; %llu rows match (%.3g %%); %u nodes visited, %u rows scanned, %u reranked; filter %.3f ms, "
@@ -291,7 +291,6 @@ static void print_explain(const struct search *search, const velta_result *resul
             query, velta_strategy_name(explain->strategy), (unsigned long long)explain->matching_rows,
             100 * explain->selectivity, explain->nodes_visited, explain->rows_scanned, explain->rows_reranked,
             (double)explain->filter_ns / 1e6, (double)explain->search_ns / 1e6);
-    (void)search;
 }
 
 static void print_json(const struct search *search, const velta_result *result, size_t *slots) {
@@ -384,7 +383,7 @@ static int search_vectors(struct search *search) {
         print_text(search, result, slots);
     }
     for (size_t query = 0; search->explain && query < search->query_count; query++) {
-        print_explain(search, result, query);
+        print_explain(result, query);
     }
     free(slots);
     velta_result_free(result);

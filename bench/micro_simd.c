@@ -1,10 +1,10 @@
 /*
  * What one kernel call costs, for each instruction set that runs here.
  *
- * Distances: nanoseconds per row, for rows in cache and for rows picked at random from 64 MB, handed over 16 at a time as
- * graph search does. Filters and the like: GB/s of column read, over 64 MB, beside plain reading of the same memory; and
- * over 64 KB, in cache. The sets take turns in one process, and the least of several rounds counts, so that what else
- * the machine does touches all alike. `--json` prints one JSON array instead of the table.
+ * Distances: nanoseconds per row, for rows in cache and for rows picked at random from 64 MB, handed over 16 at a time
+ * as graph search does. Filters and the like: GB/s of column read, over 64 MB, beside plain reading of the same memory;
+ * and over 64 KB, in cache. The sets take turns in one process, and the least of several rounds counts, so that what
+ * else the machine does touches all alike. `--json` prints one JSON array instead of the table.
  */
 #define _POSIX_C_SOURCE 200809L
 

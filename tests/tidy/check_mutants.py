@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Would the tests notice? Breaks one line of each room at a time, in a copy of the tree, and runs the test that should.
+
+A mutant that its test does not fail is a failure here; so is one whose line is no longer found exactly once. What the
+real build made is taken over with its time stamps, so that each mutant compiles one file and links one program.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+# file, what stands there, what is put instead, the test that must fail
+MUTANTS = [
+    ('simd/avx2.c', '_mm256_cmpgt_epi64(_mm256_set1_epi64x(lo), x)',
+     '_mm256_cmpgt_epi64(_mm256_set1_epi64x(lo + (lo < hi)), x)', 'unit/test_simd_filters'),
+    ('simd/scalar.c', 'static float scalar_fold(float *lanes) {\n', 'static float scalar_fold(float *lanes) {\n'
+     '    for (int i = 0; i < SCALAR_LANES; i += 2) { float t = lanes[i]; lanes[i] = lanes[i + 1]; lanes[i + 1] = t; }\n'
+     '    { float t = lanes[0]; lanes[0] = lanes[2]; lanes[2] = t; }\n', 'unit/test_simd_distances'),
+    ('core/memory.c', 'size_bytes > memory->budget_bytes - memory->used_bytes', 'size_bytes > memory->budget_bytes',
+     'unit/test_memory'),
+    ('core/key_index.c', '((at - home) & mask) >= ((at - gap) & mask)', '((at - home) & mask) > ((at - gap) & mask)',
+     'unit/test_table'),
+    ('core/filter_evaluate.c', 'if (valid && (node->complement || zero_matches(node))) run->',
+     'if (valid && zero_matches(node)) run->', 'unit/test_filter'),
+    ('hnsw/repair.c', 'if (!(index->flags[links.ids[i]] & HNSW_NODE_LEAVING)) chosen', 'chosen',
+     'unit/test_hnsw_repair'),
+    ('delta/storage_checkpoint.c',
+     'case STEP_CHECKPOINT_ROOT_SYNC:\n        storage_emit(storage, STORAGE_SYNC, STORAGE_DATA, 0, 0, NULL, NULL);',
+     'case STEP_CHECKPOINT_ROOT_SYNC:', 'sim/test_crash'),
+    ('delta/record_read.c', 'next + gap >= spec->dimensions', 'next + gap > spec->dimensions', 'unit/test_record'),
+    ('store/commit.c', 'time_ms > db->last_time_ms || db->next_sequence == 1 ? time_ms : db->last_time_ms',
+     'time_ms > 0 ? time_ms : db->last_time_ms', 'property/test_store_model'),
+]
+
+
+def copy_tree(build, root):
+    tracked = subprocess.run(['git', 'ls-files', '-z'], capture_output=True, check=True).stdout.decode().split('\0')
+    for name in tracked:
+        if name.startswith(('simd/', 'core/', 'hnsw/', 'delta/', 'store/', 'tests/', 'Makefile', '.ci/')):
+            os.makedirs(os.path.join(root, os.path.dirname(name)), exist_ok=True)
+            shutil.copy2(name, os.path.join(root, name))
+    for part in ('deps', 'setup', 'native'):
+        # Programs are linked again anyway.
+        shutil.copytree(os.path.join(build, part), os.path.join(root, 'build', part), symlinks=True,
+                        ignore=lambda folder, names: [name for name in names if name.startswith('test_') and
+                                                      not name.endswith(('.o', '.d'))])
+
+
+def run_mutant(root, test):
+    """(was the program built, its exit code, what was said)"""
+    environment = {key: value for key, value in os.environ.items() if key not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')}
+    program = os.path.join('build', 'native', 'tests', test)
+    made = subprocess.run(['make', 'BUILD=build', 'SETUP=no', 'TESTS=', program], cwd=root, env=environment,
+                          capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        return False, made.returncode, made.stdout + made.stderr
+    try:
+        done = subprocess.run([os.path.join(root, program)], cwd=root, env=environment, capture_output=True, timeout=120,
+                              check=False)
+    except subprocess.TimeoutExpired:
+        return True, 'time-out', ''  # a hang is noticed by the runner too
+    return True, done.returncode, done.stdout.decode('utf-8', 'replace')
+
+
+def main():
+    chosen = sys.argv[1:]
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as root:
+        copy_tree(os.environ.get('VELTA_BUILD', 'build'), root)
+        for name, old, new, test in MUTANTS:
+            if chosen and not any(part in name for part in chosen):
+                continue
+            path = os.path.join(root, name)
+            with open(path, encoding='utf-8') as file:
+                original = file.read()
+            if original.count(old) != 1:
+                built, code, said = False, None, 'the line stands %d times in %s' % (original.count(old), name)
+            else:
+                with open(path, 'w', encoding='utf-8') as file:
+                    file.write(original.replace(old, new))
+                built, code, said = run_mutant(root, test)
+                with open(path, 'w', encoding='utf-8') as file:
+                    file.write(original)
+            caught = built and code != 0
+            passed, failed = passed + caught, failed + (not caught)
+            print('%s %s: %s (%s)' % ('ok  ' if caught else 'FAIL', name, test,
+                                      'exit code %s' % code if built else 'not built'))
+            if not caught:
+                print('     %s\n  -> %s\n%s' % (old, new, said[-3000:]))
+    print('%d passed, %d failed' % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

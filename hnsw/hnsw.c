@@ -268,7 +268,8 @@ void hnsw_free_node(struct hnsw *index, uint32_t node) {
 
 static uint32_t take_node(struct hnsw *index) {
     if (index->free_count == 0) {
-        index->codes_head_dirty = true;
+        index->codes_head_dirty = true; /* both heads count the nodes */
+        index->graph_head_dirty = true;
         return index->node_count++;
     }
     uint32_t node = index->first_free;

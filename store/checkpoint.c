@@ -17,6 +17,14 @@ static uint64_t total_bytes(const struct checkpoint_segment *segments, size_t co
     return total;
 }
 
+/* What the directory does not have, or not in this size, is written whether its room calls it changed or not. */
+static void mark_new(const struct velta *db, struct checkpoint_segment *segments, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const struct segment *stored = storage_find_segment(db->storage, &segments[i].key);
+        segments[i].changed = segments[i].changed || !stored || stored->size_bytes != segments[i].size_bytes;
+    }
+}
+
 /* A source that reports what is done. Once cancelled it writes nothing more; the bytes are then of no use. */
 struct reporting_source {
     struct snapshot_state *state;
@@ -64,6 +72,7 @@ enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state,
     if (status) {
         return status;
     }
+    mark_new(db, segments, count);
     struct reporting_source reporting = {.state = state, .progress = progress, .total = total_bytes(segments, count)};
     struct storage_source source = {.context = &reporting, .write = write_reporting};
     report(&reporting, 0);

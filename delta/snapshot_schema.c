@@ -330,7 +330,7 @@ enum velta_status snapshot_schema_read(struct snapshot_state *state, const void 
         }
         state->table_count = table_count;
     }
-    for (uint32_t t = 0; t < table_count; t++) {
+    for (uint32_t t = 0; t < state->table_count; t++) {
         state->tables[t] = (struct snapshot_table){.number = t, .dropped = true};
     }
     for (uint32_t t = 0; t < table_count && !status; t++) {

@@ -251,12 +251,13 @@ static int apply_all(struct apply *apply, velta *db) {
     }
     enum velta_status status = velta_apply(apply->table, apply->column, apply->deltas, apply->count, 0, NULL, &error);
     if (status && error.offset < apply->count) {
-        return bad(apply, apply->lines[error.offset], error.text);
+        const char *sentence = strncmp(error.text, "delta ", 6) == 0 ? strstr(error.text, ": ") : NULL;
+        return bad(apply, apply->lines[error.offset], sentence ? sentence + 2 : error.text);
     }
     if (status) {
         return cli_status(&error, "applying");
     }
-    cli_note(&apply->common, "%zu deltas applied", apply->count);
+    cli_note(&apply->common, apply->count == 1 ? "%zu delta applied" : "%zu deltas applied", apply->count);
     return CLI_OK;
 }
 

@@ -70,7 +70,7 @@ static int search(struct bench *bench, uint32_t ef, bool exact, velta_result **r
     };
     enum velta_status status = velta_search(bench->table, &asked, result, &error);
     cli_progress_end();
-    return status ? cli_status(&error, "searching") : CLI_OK;
+    return status ? cli_filter_status(&error, "searching", bench->where) : CLI_OK;
 }
 
 static int compare(const void *a, const void *b) {

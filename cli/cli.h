@@ -51,13 +51,16 @@ struct cli_common {
 int cli_common_option(struct cli_common *common, const struct cli_command *command, int letter);
 
 /* Names the sub-command in messages and turns the first Ctrl-C into a cancellation, the second into an exit. */
-void cli_begin(const char *name);
+char *cli_begin(const char *name); /* returns what messages start with: "velta import" */
 /* "velta import: ..." on stderr; returns code. */
 int cli_fail(int code, const char *format, ...) VELTA_PRINTF(2, 3);
-void cli_note(const struct cli_common *common, const char *format, ...) VELTA_PRINTF(2, 3); /* unless quiet */
+void cli_note(const struct cli_common *common, const char *format, ...)
+    VELTA_PRINTF(2, 3); /* on a terminal, unless quiet */
 int cli_usage(const struct cli_command *command, const char *format, ...) VELTA_PRINTF(2, 3);
 /* The failure of a velta call: "doing: sentence"; CANCELLED becomes CLI_INTERRUPTED. */
 int cli_status(const struct velta_error *error, const char *doing);
+/* The same for a call that took a filter (may be NULL): shows the place in it, where that is what failed. */
+int cli_filter_status(const struct velta_error *error, const char *doing, const char *filter);
 
 /* Opens with what the common options say. Prints its own failure. */
 int cli_open(const struct cli_common *common, const char *path, bool read_only, bool must_exist, velta **db);

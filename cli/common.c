@@ -29,7 +29,7 @@ int cli_fail(int code, const char *format, ...) {
 }
 
 void cli_note(const struct cli_common *common, const char *format, ...) {
-    if (!common->quiet) {
+    if (!common->quiet && isatty(STDERR_FILENO)) {
         va_list arguments;
         va_start(arguments, format);
         cli_progress_end();
@@ -54,6 +54,22 @@ int cli_status(const struct velta_error *error, const char *doing) {
         return cli_fail(CLI_INTERRUPTED, "interrupted while %s", doing);
     }
     return cli_fail(CLI_FAILED, "%s: %s", doing, error->text[0] ? error->text : velta_status_sentence(error->code));
+}
+
+int cli_filter_status(const struct velta_error *error, const char *doing, const char *filter) {
+    bool about_text = error->code == VELTA_SYNTAX || error->code == VELTA_UNKNOWN_COLUMN || error->code == VELTA_TYPE;
+    if (!filter || !about_text || error->offset > strlen(filter)) {
+        return cli_status(error, doing);
+    }
+    int code = cli_fail(CLI_FAILED, "the filter, at byte %llu: %s", (unsigned long long)error->offset, error->text);
+    if (strlen(filter) < 200 && !strpbrk(filter, "\n\t")) {
+        int columns = 0; /* characters before the place, not bytes */
+        for (size_t i = 0; i < error->offset; i++) {
+            columns += (filter[i] & 0xC0) != 0x80;
+        }
+        fprintf(stderr, "  %s\n  %*s^\n", filter, columns, "");
+    }
+    return code;
 }
 
 /* ---- memory ---- */
@@ -355,7 +371,7 @@ const char *cli_type_name(const struct velta_column *column, char out[64]) {
     return out;
 }
 
-void cli_begin(const char *name) {
+char *cli_begin(const char *name) {
     static char label[64];
     snprintf(label, sizeof label, "velta %s", name);
     running = label;
@@ -363,4 +379,5 @@ void cli_begin(const char *name) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_DFL);
+    return label;
 }

@@ -331,8 +331,10 @@ static int insert(struct import *import, struct velta_write_stats *stats) {
     cli_progress_end();
     free(values);
     if (status && error.offset != VELTA_NO_OFFSET && status != VELTA_CANCELLED) {
-        return cli_fail(CLI_FAILED, "row %llu of %s: %s; nothing was stored", (unsigned long long)error.offset,
-                        import->rows_path, error.text);
+        unsigned long long row = error.offset;
+        return strncmp(error.text, "row ", 4) == 0
+                   ? cli_fail(CLI_FAILED, "%s: %s; nothing was stored", import->rows_path, error.text)
+                   : cli_fail(CLI_FAILED, "%s: row %llu: %s; nothing was stored", import->rows_path, row, error.text);
     }
     return status ? cli_status(&error, "storing the rows") : CLI_OK;
 }
@@ -344,9 +346,9 @@ static int link_rows(struct import *import) {
     enum velta_status status = velta_index(import->db, 0, &progress, &pending, &error);
     cli_progress_end();
     if (status == VELTA_CANCELLED) {
-        cli_note(&import->common, "interrupted: all rows are stored, %llu are not yet linked into the index",
-                 (unsigned long long)pending);
-        return CLI_INTERRUPTED;
+        return cli_fail(CLI_INTERRUPTED,
+                        "interrupted: all rows are stored, %llu of them are not yet linked into the index",
+                        (unsigned long long)pending);
     }
     return status ? cli_status(&error, "indexing") : CLI_OK;
 }

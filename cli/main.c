@@ -36,7 +36,7 @@ int main(int argument_count, char **arguments) {
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(name, commands[i]->name) == 0) {
-            cli_begin(name);
+            arguments[1] = cli_begin(name); /* getopt's messages start with it */
             int code = commands[i]->run(argument_count - 1, arguments + 1);
             if (fflush(stdout) != 0 && code == CLI_OK) {
                 code = cli_fail(CLI_FAILED, "the output could not be written");

@@ -23,6 +23,7 @@ static const char help[] =
     "  --at TIME         search the past: milliseconds, 2026-11-21T03:04:05Z, or tag:NAME\n"
     "  --select A,B      columns to show (default: the primary key; with --where alone: all but vectors)\n"
     "  --out FILE.npy    write row numbers as int32, queries x k, -1 padded, instead of printing\n"
+    "  --count           only say how many rows match the filter\n"
     "  --explain         say how each query was answered\n"
     "  -j, --json        one JSON object a line\n" CLI_COMMON_HELP;
 
@@ -40,7 +41,7 @@ struct search {
     const char *out;
     uint64_t k, ef;
     uint64_t only; /* 1 + number of the one query wanted; 0: all */
-    bool exact, explain;
+    bool exact, explain, count;
     const char *store_path;
 
     velta_table *table;
@@ -82,6 +83,9 @@ static int take_option(struct search *search, int letter) {
     case 'x':
         search->exact = true;
         return -1;
+    case 'C':
+        search->count = true;
+        return -1;
     case 'p':
         search->explain = true;
         return -1;
@@ -105,14 +109,21 @@ static int take_option(struct search *search, int letter) {
 }
 
 static int read_options(struct search *search, int argument_count, char **arguments) {
-    static const struct option options[] = {
-        {"table", required_argument, NULL, 't'},   {"column", required_argument, NULL, 'c'},
-        {"vectors", required_argument, NULL, 'v'}, {"query", required_argument, NULL, 'n'},
-        {"like", required_argument, NULL, 'l'},    {"k", required_argument, NULL, 'k'},
-        {"ef", required_argument, NULL, 'e'},      {"exact", no_argument, NULL, 'x'},
-        {"where", required_argument, NULL, 'w'},   {"at", required_argument, NULL, 'a'},
-        {"select", required_argument, NULL, 's'},  {"out", required_argument, NULL, 'o'},
-        {"explain", no_argument, NULL, 'p'},       CLI_COMMON_OPTIONS};
+    static const struct option options[] = {{"table", required_argument, NULL, 't'},
+                                            {"column", required_argument, NULL, 'c'},
+                                            {"vectors", required_argument, NULL, 'v'},
+                                            {"query", required_argument, NULL, 'n'},
+                                            {"like", required_argument, NULL, 'l'},
+                                            {"k", required_argument, NULL, 'k'},
+                                            {"ef", required_argument, NULL, 'e'},
+                                            {"exact", no_argument, NULL, 'x'},
+                                            {"count", no_argument, NULL, 'C'},
+                                            {"where", required_argument, NULL, 'w'},
+                                            {"at", required_argument, NULL, 'a'},
+                                            {"select", required_argument, NULL, 's'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"explain", no_argument, NULL, 'p'},
+                                            CLI_COMMON_OPTIONS};
     int letter;
     while ((letter = getopt_long(argument_count, arguments, CLI_COMMON_LETTERS, options, NULL)) >= 0) {
         int code = take_option(search, letter);
@@ -130,6 +141,9 @@ static int read_options(struct search *search, int argument_count, char **argume
     }
     if (!search->vectors_path && !search->like && !search->where) {
         return cli_usage(&cli_search, "say what to find: --vectors FILE, --like KEY, or --where EXPR");
+    }
+    if (search->count && (search->vectors_path || search->like)) {
+        return cli_usage(&cli_search, "--count goes with --where alone");
     }
     if (search->out && !search->vectors_path && !search->like) {
         return cli_usage(&cli_search, "--out writes the rows found for vectors: give --vectors or --like");
@@ -372,7 +386,7 @@ static int search_vectors(struct search *search) {
     enum velta_status status = velta_search(search->table, &asked, &result, &error);
     cli_progress_end();
     if (status) {
-        return cli_status(&error, "searching");
+        return cli_filter_status(&error, "searching", search->where);
     }
     size_t *slots = cli_allocate(velta_result_k(result) * sizeof *slots);
     if (search->out) {
@@ -394,8 +408,11 @@ static void print_listing(const struct search *search, const velta_result *resul
     struct print_table out;
     size_t count = velta_result_count(result);
     for (size_t slot = 0; search->common.json && slot < count; slot++) {
-        json_t *line = print_row(result, search->dimensions, slot);
+        json_t *line = json_object();
+        json_t *values = print_row(result, search->dimensions, slot);
         json_object_set_new(line, "row", json_integer(velta_result_rows(result)[slot]));
+        json_object_update(line, values);
+        json_decref(values);
         print_json_line(line);
     }
     if (search->common.json) {
@@ -428,18 +445,21 @@ static int list_rows(struct search *search) {
         return cli_fail(CLI_USAGE, "--at needs something to search for: --vectors or --like");
     }
     if (velta_filter_compile(search->table, search->where, &filter, &error)) {
-        return cli_status(&error, "reading the filter");
+        return cli_filter_status(&error, "reading the filter", search->where);
     }
     uint32_t *rows = cli_allocate((size_t)search->k * sizeof *rows);
     velta_result *result = NULL;
-    enum velta_status status = velta_filter_rows(filter, rows, (size_t)search->k, &count, &error);
-    if (!status) {
+    enum velta_status status = search->count ? velta_filter_count(filter, &count, &error)
+                                             : velta_filter_rows(filter, rows, (size_t)search->k, &count, &error);
+    if (!status && !search->count) {
         size_t shown = count < search->k ? (size_t)count : (size_t)search->k;
         status = velta_get(search->table, rows, shown, search->columns, search->column_count, 0, &result, &error);
     }
     int code = CLI_OK;
     if (status) {
         code = cli_status(&error, "filtering");
+    } else if (search->count) {
+        printf("%llu\n", (unsigned long long)count);
     } else {
         print_listing(search, result);
         cli_note(&search->common, "%llu rows match", (unsigned long long)count);

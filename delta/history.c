@@ -414,8 +414,11 @@ static void push_vector(struct history *history, const struct change *change, co
     struct history_entry head = entry_of(change, HISTORY_VECTOR, delta->row, change->column);
     bool null = column_is_null(column, delta->row);
     bool codes_only = is_codes_only(column);
-    unsigned depth = chain != NULL ? history_at(history, chain->position)->depth + 1u : 0;
-    bool has_base = !null && (chain == NULL || codes_only || depth >= history->checkpoint_interval);
+    const struct history_entry *before = chain != NULL ? history_at(history, chain->position) : NULL;
+    /* A delta merged by compaction is not known: nothing can be composed through it. */
+    bool composed = before != NULL && (before->flags & HISTORY_OPERATION) != 0;
+    unsigned depth = composed ? before->depth + 1u : 0;
+    bool has_base = !null && (!composed || codes_only || depth >= history->checkpoint_interval);
     head.flags = (uint8_t)((unsigned)delta->operation | (delta->set ? HISTORY_SET : 0) |
                            (has_base ? HISTORY_HAS_BASE : 0) | (null ? HISTORY_BEFORE_NULL : 0));
     head.depth = (uint16_t)(null || has_base ? 0 : depth);

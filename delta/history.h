@@ -91,14 +91,14 @@ size_t history_chain(const struct history *history, uint32_t column, uint32_t ro
 
 /*
  * A new history for the vacuumed table: row_map as table_vacuum gives it (rows mapped to VELTA_NO_ROW are forgotten).
- * `table` is the one before the vacuum. keep_from: this state and all after it stay readable; points[]: single sequences
- * before it that stay readable too (the versions between are merged; those that are not kept now are passed over).
- * HISTORY_NOW and no points: only the present state is kept.
+ * `table` is the one before the vacuum. keep_from: this state and all after it that are readable stay so; points[]:
+ * single sequences before it that stay readable, too (those that are not kept now are passed over). Versions between
+ * are merged. HISTORY_NOW and no points: only the present state is kept.
  */
 VELTA_MUST_USE enum velta_status history_compact(const struct history *history, const struct table *table,
                                                  const uint32_t *row_map, uint64_t keep_from, const uint64_t *points,
                                                  size_t point_count, struct history **out, struct velta_error *error);
-/* Rows that a kept state can still see though they are dead now must not be vacuumed: sets their bits. */
+/* Sets the bits of rows that are dead now and that a state kept by such a compaction sees: they must be kept. */
 void history_needed_rows(const struct history *history, uint64_t keep_from, const uint64_t *points, size_t point_count,
                          uint64_t *rows);
 

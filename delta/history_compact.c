@@ -70,22 +70,30 @@ static size_t interval_of(const struct history *made, uint64_t sequence) {
     return low;
 }
 
+/* The i-th single state that stays: those kept already from keep_from on, then those asked for. false: it does not. */
+static bool chosen_point(const struct history *old, uint64_t keep_from, const uint64_t *points, size_t i,
+                         struct history_point *out) {
+    if (i >= old->point_count) return find_range(old, points[i - old->point_count], out);
+    *out = old->points[i];
+    return out->high_sequence >= keep_from;
+}
+
 static enum velta_status choose_states(struct history *made, const struct history *old, uint64_t keep_from,
                                        const uint64_t *points, size_t point_count, struct velta_error *error) {
     struct history_point floor = find_floor(old, keep_from);
+    size_t most = old->point_count + point_count;
     size_t kept = 0;
+    size_t distinct = 0;
     made->floor_sequence = floor.low_sequence;
     made->floor_time_ms = floor.low_time_ms;
-    made->last_sequence = old->last_sequence;
-    made->last_time_ms = old->last_time_ms;
-    if (point_count == 0) return VELTA_OK;
-    struct history_point *ranges = memory_allocate(made->memory, point_count * sizeof *ranges);
+    if (most == 0) return VELTA_OK;
+    struct history_point *ranges = memory_allocate(made->memory, most * sizeof *ranges);
     if (ranges == NULL) return memory_fail(made->memory, error);
-    for (size_t i = 0; i < point_count; i++) {
-        if (find_range(old, points[i], &ranges[kept]) && ranges[kept].low_sequence < floor.low_sequence) kept++;
+    for (size_t i = 0; i < most; i++) {
+        bool stays = chosen_point(old, keep_from, points, i, &ranges[kept]);
+        if (stays && ranges[kept].low_sequence < floor.low_sequence) kept++;
     }
     sort_elements(ranges, kept, sizeof *ranges, compare_points);
-    size_t distinct = 0;
     for (size_t i = 0; i < kept; i++) {
         if (distinct == 0 || ranges[i].low_sequence != ranges[distinct - 1].low_sequence)
             ranges[distinct++] = ranges[i];
@@ -93,14 +101,13 @@ static enum velta_status choose_states(struct history *made, const struct histor
     enum velta_status status = VELTA_OK;
     if (distinct > 0) {
         made->points = memory_allocate(made->memory, distinct * sizeof *ranges);
-        if (made->points == NULL) {
-            status = memory_fail(made->memory, error);
-        } else {
-            memcpy(made->points, ranges, distinct * sizeof *ranges);
-            made->point_count = distinct;
-        }
+        if (made->points == NULL) status = memory_fail(made->memory, error);
     }
-    memory_release(made->memory, ranges, point_count * sizeof *ranges);
+    if (made->points != NULL) {
+        memcpy(made->points, ranges, distinct * sizeof *ranges);
+        made->point_count = distinct;
+    }
+    memory_release(made->memory, ranges, most * sizeof *ranges);
     return status;
 }
 
@@ -112,9 +119,9 @@ void history_needed_rows(const struct history *history, uint64_t keep_from, cons
     for (size_t i = 0; i < history->death_count; i++) {
         if (history->deaths[i].sequence > floor.low_sequence) bitmap_set(rows, history->deaths[i].row);
     }
-    for (size_t p = 0; p < point_count; p++) {
+    for (size_t p = 0; p < history->point_count + point_count; p++) {
         struct history_point point;
-        if (!find_range(history, points[p], &point)) continue;
+        if (!chosen_point(history, keep_from, points, p, &point)) continue;
         uint32_t born = history_born_until(history, UINT32_MAX, point.low_sequence);
         for (size_t i = history_first_death_after(history, point.low_sequence); i < history->death_count; i++) {
             if (history->deaths[i].row < born) bitmap_set(rows, history->deaths[i].row);

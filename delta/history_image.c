@@ -175,8 +175,10 @@ static const char *check_depth(const struct history *history, const struct histo
     if (chain == NULL || codes_only || entry->depth >= HISTORY_MAX_INTERVAL) return "a vector without its base";
     const struct history_entry *before = history_at(history, chain->position);
     unsigned operation = before->flags & HISTORY_OPERATION;
-    bool known = operation != 0 && !(operation == DELTA_DENSE && history_value_count(before) == 0);
-    return known && entry->depth == before->depth + 1u ? NULL : "a depth";
+    /* Where the vector was set to NULL within the same change, only setting it again can follow. */
+    bool null = operation == DELTA_DENSE && history_value_count(before) == 0;
+    bool whole = (entry->flags & (HISTORY_OPERATION | HISTORY_SET)) == (DELTA_DENSE | HISTORY_SET);
+    return operation != 0 && (!null || whole) && entry->depth == before->depth + 1u ? NULL : "a depth";
 }
 
 static bool are_indices(const uint8_t *bytes, size_t count, uint32_t dimensions) {

@@ -311,9 +311,10 @@ static bool is_merged(const struct history_entry *entry) {
     return (entry->flags & HISTORY_OPERATION) == 0;
 }
 
-/* The items of one entry: its base where the chain begins or deltas were merged, its delta unless it was merged. */
-static bool shows_base(const struct history_entry *entry) {
-    return is_merged(entry) || entry->previous == HISTORY_NO_POSITION;
+/* The items of an entry: its base where the chain begins or deltas were merged, its delta unless it was merged. */
+static bool shows_base(const struct history *history, const struct history_entry *entry) {
+    return is_merged(entry) || entry->previous == HISTORY_NO_POSITION ||
+           is_merged(history_at(history, entry->previous));
 }
 
 size_t history_chain(const struct history *history, uint32_t column, uint32_t row, struct history_delta *out,
@@ -324,7 +325,7 @@ size_t history_chain(const struct history *history, uint32_t column, uint32_t ro
     size_t count = 0;
     for (uint64_t position = newest; position != HISTORY_NO_POSITION; position = entry->previous) {
         entry = history_at(history, position);
-        count += (size_t)shows_base(entry) + !is_merged(entry);
+        count += (size_t)shows_base(history, entry) + !is_merged(entry);
     }
     size_t index = count; /* from the newest to the oldest */
     for (uint64_t position = newest; position != HISTORY_NO_POSITION; position = entry->previous) {
@@ -333,7 +334,7 @@ size_t history_chain(const struct history *history, uint32_t column, uint32_t ro
         if (!is_merged(entry) && --index < capacity) {
             out[index] = (struct history_delta){entry->sequence, entry->time_ms, vector.delta};
         }
-        if (shows_base(entry) && --index < capacity) {
+        if (shows_base(history, entry) && --index < capacity) {
             out[index] = (struct history_delta){.delta = {.row = row, .values = vector.base}};
             if (vector.base != NULL) out[index].delta.count = history_dimensions(entry);
         }

@@ -177,7 +177,7 @@ bool history_before(const struct history *history, const struct history_entry *e
 /* The oldest entry of a chain after `sequence`; NULL: none. */
 const struct history_entry *history_oldest_after(const struct history *history, uint32_t row, uint32_t column,
                                                  uint64_t sequence);
-/* The last entry with a sequence (by_time: a time) of at most `limit`; NULL: none. *next: the one behind it, or NULL. */
+/* The last entry with a sequence (by_time: a time) of at most the limit, or NULL; *next: the one behind it, or NULL. */
 const struct history_entry *history_last_until(const struct history *history, bool by_time, uint64_t limit,
                                                int64_t limit_ms, const struct history_entry **next);
 /* Rows from this one on were not born just after `sequence`. */

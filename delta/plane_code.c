@@ -194,8 +194,8 @@ void plane_encode(const struct plane_code *code, const uint8_t *bytes, size_t si
 }
 
 /*
- * length << 8 | value for every possible run of PLANE_MAX_LENGTH bits. The code of a lone value covers half of the runs;
- * the other half gets the value, too, and the bits are checked to be zero afterwards.
+ * length << 8 | value for every possible run of PLANE_MAX_LENGTH bits. The code of a lone value covers half of the
+ * runs; the other half gets the value, too, and the bits are checked to be zero afterwards.
  */
 static bool read_table(const uint8_t *coded, size_t coded_bytes, uint16_t table[1 << PLANE_MAX_LENGTH], size_t *used) {
     struct plane_code code = {0};

@@ -4,8 +4,8 @@
  *
  * Coded form: the smallest and the largest byte value (one byte each); the code length of every value between them, two
  * to a byte, low half first (0: the value does not occur; at most PLANE_MAX_LENGTH); then the codes, low bits first,
- * the last byte filled with zero bits. The code is canonical: shorter codes first, equal lengths by value, each code one
- * more than the one before, sent from its top bit. A lone value has a code of one bit, 0.
+ * the last byte filled with zero bits. The code is canonical: shorter codes first, equal lengths by value, each code
+ * one more than the one before, sent from its top bit. A lone value has a code of one bit, 0.
  * Lengths come from Huffman's algorithm (1952), cut to PLANE_MAX_LENGTH and repaired; integers only, so every machine
  * makes the same bytes.
  */

@@ -229,24 +229,61 @@ void hnsw_scan_vectors(const struct hnsw *index, struct hnsw_task *task, struct 
     hnsw_top_merge(results);
 }
 
-void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk) {
-    struct hnsw_top *candidates = &index->finder->candidates;
-    const struct hnsw_probe *probe = &index->scratch->probe;
-    uint32_t nodes[2][HNSW_SCAN_BATCH];
-    const uint8_t *rows[HNSW_SCAN_BATCH];
-    int32_t dots[HNSW_SCAN_BATCH];
-    float distances[HNSW_SCAN_BATCH];
-    uint32_t batch = hnsw_walk_next(&walk, nodes[0], HNSW_SCAN_BATCH);
-    for (unsigned turn = 0; batch > 0; turn ^= 1) {
-        uint32_t next = hnsw_walk_next(&walk, nodes[turn ^ 1], HNSW_SCAN_BATCH);
-        touch_codes(index, nodes[turn ^ 1], next);
-        hnsw_distances_codes(index, probe, nodes[turn], batch, rows, dots, distances);
-        for (uint32_t i = 0; i < batch; i++)
-            hnsw_top_push(candidates, hnsw_key(distances[i], nodes[turn][i]));
-        task->report.rows_scanned += batch;
-        batch = next;
+/* ---- candidates by codes */
+
+/*
+ * A distance by codes is off by the rounding of the row and of the query, each uniform within a step: its deviation
+ * squared is (step^2 |query|^2 + query_step^2 |row|^2) / 12, which measured errors meet to a percent. l2 keeps the
+ * decoded vector's own norm, so there the row's rounding weighs with the distance and not with the query's length.
+ */
+static void set_errors(const struct hnsw *index, struct hnsw_task *task) {
+    const float factor = ERROR_DEVIATIONS * ERROR_DEVIATIONS / 12.0F;
+    float weight = index->scratch->probe.dot_weight;
+    task->row_error = task->query_error = factor;
+    if (index->options.metric == VELTA_L2) {
+        task->row_error *= 4.0F;
+    } else if (index->options.metric == VELTA_DOT) {
+        const float *query = task->query->vector;
+        task->row_error *= index->simd->dot_f32(query, query, index->options.dimensions);
+        task->query_error *= index->longest * index->longest;
     }
-    hnsw_top_merge(candidates);
+    task->query_error *= weight * weight;
+}
+
+static inline float squared_error(const struct hnsw *index, const struct hnsw_task *task,
+                                  const struct hnsw_params *params, float distance) {
+    float row = task->row_error * params->step * params->step, query = task->query_error;
+    if (index->options.metric == VELTA_L2) {
+        row *= distance > 0.0F ? distance : 0.0F;
+        query *= params->norm;
+    }
+    return row + query;
+}
+
+/* May the node be among the k best? NaN may. */
+static inline bool in_doubt(const struct hnsw *index, const struct hnsw_task *task, const struct hnsw_params *params,
+                            float distance) {
+    float beyond = distance - task->bound;
+    return !(beyond > 0.0F && beyond * beyond > squared_error(index, task, params, distance));
+}
+
+static const struct hnsw_params *params_of_key(const struct hnsw *index, uint64_t key) {
+    return hnsw_params_of(index, hnsw_block(index, hnsw_key_node(key)));
+}
+
+/* The k-th best so far, true or by codes and what they can be wrong by, bounds the k-th of all. */
+static void tighten(const struct hnsw *index, struct hnsw_task *task) {
+    const struct hnsw_top *nearest = &index->finder->nearest, *results = &index->finder->results;
+    if (nearest->count == task->k) {
+        uint64_t last = nearest->keys[task->k - 1];
+        float kth = hnsw_key_distance(last);
+        kth += sqrtf(squared_error(index, task, params_of_key(index, last), kth));
+        if (kth < task->bound) task->bound = kth;
+    }
+    if (results->count == task->k) {
+        float kth = hnsw_key_distance(results->keys[task->k - 1]);
+        if (kth < task->bound) task->bound = kth;
+    }
 }
 
 /* Nodes by their vectors into the results. */
@@ -258,72 +295,77 @@ static void judge(const struct hnsw *index, struct hnsw_task *task, const uint32
         hnsw_top_push(results, hnsw_row_key(distances[i], index->row_of_node[nodes[i]]));
     hnsw_top_merge(results);
     task->report.rows_reranked += count;
+    tighten(index, task);
 }
 
-/*
- * What a distance by codes can be wrong by: ERROR_DEVIATIONS times the deviation of a dot whose factors were rounded
- * uniformly within a step. l2's own norm is that of the decoded vector, so there the row's rounding weighs with the
- * distance and not with the length.
- */
-static float code_error(const struct hnsw *index, const struct hnsw_task *task, const struct hnsw_params *params,
-                        float distance) {
-    float weight = index->scratch->probe.dot_weight, row, query;
-    if (index->options.metric == VELTA_L2) {
-        row = 4.0F * (distance > 0.0F ? distance : 0.0F) * params->step * params->step;
-        query = weight * weight * params->norm;
-    } else {
-        float length = index->options.metric == VELTA_DOT ? task->offset : 1.0F; /* of query times longest row */
-        float longest = index->options.metric == VELTA_DOT ? index->longest : 1.0F;
-        float share = longest > 0.0F ? length / longest : 0.0F;
-        row = share * share * params->step * params->step;
-        query = weight * weight * longest * longest;
+void hnsw_offers_start(struct hnsw *index, struct hnsw_task *task) {
+    struct hnsw_finder *finder = index->finder;
+    hnsw_top_start(&finder->nearest, task->k);
+    hnsw_top_start(&finder->results, task->k);
+    finder->doubtful_count = 0;
+    task->bound = INFINITY;
+    set_errors(index, task);
+}
+
+/* Those within `limit`, or the others; every one still in doubt is judged, and none is left in the list. */
+static void settle_some(const struct hnsw *index, struct hnsw_task *task, uint64_t limit, bool within) {
+    const struct hnsw_finder *finder = index->finder;
+    uint32_t nodes[HNSW_SCAN_BATCH], n = 0;
+    for (uint32_t i = 0; i < finder->doubtful_count; i++) {
+        uint64_t key = finder->doubtful[i];
+        if ((key <= limit) != within) continue;
+        if (!in_doubt(index, task, params_of_key(index, key), hnsw_key_distance(key))) continue;
+        nodes[n++] = hnsw_key_node(key);
+        if (n < HNSW_SCAN_BATCH) continue;
+        judge(index, task, nodes, n);
+        n = 0;
     }
-    return ERROR_DEVIATIONS * sqrtf((row + query) / 12.0F);
+    if (n > 0) judge(index, task, nodes, n);
 }
 
-bool hnsw_in_doubt(const struct hnsw *index, const struct hnsw_task *task, uint64_t key) {
-    const struct hnsw_top *results = &index->finder->results;
-    if (results->count < task->k) return true;
-    const struct hnsw_params *params = hnsw_params_of(index, hnsw_block(index, hnsw_key_node(key)));
-    float distance = hnsw_key_distance(key);
-    return distance - code_error(index, task, params, distance) <= hnsw_key_distance(results->keys[task->k - 1]);
+void hnsw_settle(const struct hnsw *index, struct hnsw_task *task) {
+    struct hnsw_finder *finder = index->finder;
+    hnsw_top_merge(&finder->nearest);
+    tighten(index, task);
+    uint64_t limit = finder->nearest.count ? finder->nearest.keys[finder->nearest.count - 1] : 0;
+    settle_some(index, task, limit, true);
+    settle_some(index, task, limit, false);
+    finder->doubtful_count = 0;
 }
 
-void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count) {
-    uint32_t nodes[HNSW_SCAN_BATCH], n = 0, first = task->k + task->k / 2;
-    if (first > count) first = count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (i >= first && !hnsw_in_doubt(index, task, keys[i])) continue;
-        nodes[n++] = hnsw_key_node(keys[i]);
-        if (n == HNSW_SCAN_BATCH || i + 1 == first) {
-            judge(index, task, nodes, n);
-            n = 0;
-        }
-    }
-    judge(index, task, nodes, n);
+static inline void offer(const struct hnsw *index, struct hnsw_task *task, uint64_t key,
+                         const struct hnsw_params *params, float distance) {
+    struct hnsw_finder *finder = index->finder;
+    if (!in_doubt(index, task, params, distance)) return;
+    uint64_t limit = finder->nearest.limit;
+    hnsw_top_push(&finder->nearest, key);
+    if (finder->nearest.limit != limit) tighten(index, task);
+    finder->doubtful[finder->doubtful_count++] = key;
+    if (finder->doubtful_count == HNSW_DOUBTFUL_KEYS) hnsw_settle(index, task);
 }
 
-void hnsw_scan_doubtful(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk, uint64_t after) {
+void hnsw_offer(const struct hnsw *index, struct hnsw_task *task, uint64_t key) {
+    offer(index, task, key, params_of_key(index, key), hnsw_key_distance(key));
+}
+
+void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk) {
     const struct hnsw_probe *probe = &index->scratch->probe;
-    uint32_t nodes[2][HNSW_SCAN_BATCH], doubtful[HNSW_SCAN_BATCH], n = 0;
+    uint32_t nodes[2][HNSW_SCAN_BATCH];
     const uint8_t *rows[HNSW_SCAN_BATCH];
     int32_t dots[HNSW_SCAN_BATCH];
-    float distances[HNSW_SCAN_BATCH];
     uint32_t batch = hnsw_walk_next(&walk, nodes[0], HNSW_SCAN_BATCH);
     for (unsigned turn = 0; batch > 0; turn ^= 1) {
         uint32_t next = hnsw_walk_next(&walk, nodes[turn ^ 1], HNSW_SCAN_BATCH);
         touch_codes(index, nodes[turn ^ 1], next);
-        hnsw_distances_codes(index, probe, nodes[turn], batch, rows, dots, distances);
+        for (uint32_t i = 0; i < batch; i++)
+            rows[i] = hnsw_block(index, nodes[turn][i]);
+        index->simd->dot_codes_rows(probe->codes, rows, batch, index->code_bytes, dots);
         for (uint32_t i = 0; i < batch; i++) {
-            uint64_t key = hnsw_key(distances[i], nodes[turn][i]);
-            if (key <= after || !hnsw_in_doubt(index, task, key)) continue;
-            doubtful[n++] = nodes[turn][i];
-            if (n < HNSW_SCAN_BATCH) continue;
-            judge(index, task, doubtful, n);
-            n = 0;
+            const struct hnsw_params *params = (const void *)(rows[i] + index->params_offset);
+            float distance = hnsw_distance_of_dot(probe, params, dots[i]);
+            offer(index, task, hnsw_key(distance, nodes[turn][i]), params, distance);
         }
         task->report.rows_scanned += batch;
         batch = next;
     }
-    judge(index, task, doubtful, n);
 }

@@ -24,12 +24,14 @@
 
 #include "hnsw/search.h"
 
-enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 120, MIN_EXPANSIONS = 48, PROBE = 12, DENSE = 35 };
+enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 160, MIN_EXPANSIONS = 48, PROBE = 12, DENSE = 35 };
 #define SPEND 0.7F
 #define EASY_VISITS 1500.0F
 #define HARD_VISITS 8000.0F
-#define SCAN_NS 10.0F   /* per row, where there is no clock */
-#define VISIT_NS 25.0F  /* per node visited */
+#define SCAN_NS 10.0F  /* per row, where there is no clock */
+#define VISIT_NS 25.0F /* per node visited */
+#define HARD_VISITS_MAX 1e9F
+#define HARD_FADES 0.995F
 #define LEARNING 0.125F /* weight of the newest measurement */
 
 struct walk_state {
@@ -42,7 +44,10 @@ struct walk_state {
     uint32_t strangers; /* expanded */
     uint32_t links_met;
     uint32_t links_matching;
-    float growth; /* (1 + gamma)^2 - 1: distances are squared, or grow like squares */
+    uint32_t gathered; /* matching ones in scratch->ids, waiting for their distances */
+    uint32_t strange_count;
+    uint32_t strange[2 * 128 + 1]; /* of two nodes, at twice the largest m; one is written past the last */
+    float growth;                  /* (1 + gamma)^2 - 1: distances are squared, or grow like squares */
     bool hard;
 };
 
@@ -113,7 +118,7 @@ static void visit(struct walk_state *walk, uint32_t matching, uint32_t count) {
     scratch->nodes_visited += count;
     for (uint32_t i = 0; i < matching; i++) {
         uint64_t key = hnsw_key(scratch->distances[i], scratch->ids[i]);
-        hnsw_pool_insert(scratch->pool, &scratch->pool_count, walk->task->depth, key);
+        hnsw_pool_insert(scratch->pool, &scratch->pool_count, hnsw_filtered_pool(walk->task->k), key);
     }
     float reach = reach_of(walk);
     for (uint32_t i = 0; i < count; i++) {
@@ -145,44 +150,51 @@ static bool is_dense(const struct walk_state *walk) {
     return walk->links_matching * 100 >= walk->links_met * DENSE;
 }
 
-static void expand(struct walk_state *walk, uint32_t node) {
+/*
+ * Gathers what expanding `node` leads to: matching nodes to scratch->ids from walk->gathered on, others to
+ * walk->strange, or what lies behind them.
+ */
+static void gather(struct walk_state *walk, uint32_t node, bool dense) {
     const struct hnsw *index = walk->index;
     struct hnsw_scratch *scratch = index->scratch;
     const uint8_t *block = hnsw_block(index, node);
-    uint32_t links = hnsw_link_count(index, block), matching = 0, met_matching = 0, strange = 0;
-    uint32_t strangers[128]; /* 2 * the largest m */
-    uint16_t *epochs = scratch->visited.epochs, epoch = scratch->visited.epoch;
+    uint16_t *epochs = scratch->visited.epochs;
+    const uint16_t epoch = scratch->visited.epoch;
+    uint32_t links = hnsw_link_count(index, block), matching = walk->gathered, met_matching = 0;
+    uint32_t first_strange = walk->strange_count, strange = first_strange;
+    bool visit_strangers = dense || walk->strangers < STRANGERS;
     for (uint32_t i = 0; i < links; i++) {
         uint32_t id = hnsw_link_at(index, block, i);
         bool matches = hnsw_matches(index, walk->rows, id), met = epochs[id] == epoch;
         met_matching += matches;
-        if (met) continue;
-        if (matches) {
-            epochs[id] = epoch;
-            scratch->ids[matching++] = id;
-        } else {
-            strangers[strange++] = id;
-        }
+        scratch->ids[matching] = id;
+        walk->strange[strange] = id;
+        matching += matches && !met;
+        strange += !matches && !met;
+        if (matches || visit_strangers) epochs[id] = epoch;
     }
     walk->links_met += links;
     walk->links_matching += met_matching;
     walk->expansions++;
-    bool dense = is_dense(walk), visit_strangers = dense || walk->strangers < STRANGERS;
     if (!dense) {
-        for (uint32_t i = 0; i < strange; i++)
-            hnsw_touch(hnsw_block(index, strangers[i]) + index->links_offset, 2 + 6 * index->options.m);
-        for (uint32_t i = 0; i < strange && matching < TWO_HOP_IDS; i++) {
-            matching = gather_through(walk, strangers[i], matching);
+        for (uint32_t i = first_strange; i < strange; i++)
+            hnsw_touch(hnsw_block(index, walk->strange[i]) + index->links_offset, 2 + 6 * (size_t)index->options.m);
+        for (uint32_t i = first_strange; i < strange && matching < TWO_HOP_IDS; i++) {
+            matching = gather_through(walk, walk->strange[i], matching);
             /* Looked through to the end, it need not be again. */
-            if (!visit_strangers && matching < TWO_HOP_IDS) epochs[strangers[i]] = epoch;
+            if (!visit_strangers && matching < TWO_HOP_IDS) epochs[walk->strange[i]] = epoch;
         }
     }
-    uint32_t count = matching;
-    for (uint32_t i = 0; i < strange && visit_strangers; i++) {
-        epochs[strangers[i]] = epoch;
-        scratch->ids[count++] = strangers[i];
-    }
-    visit(walk, matching, count);
+    walk->gathered = matching;
+    walk->strange_count = visit_strangers ? strange : first_strange;
+}
+
+/* The distances of all that was gathered. */
+static void visit_gathered(struct walk_state *walk) {
+    struct hnsw_scratch *scratch = walk->index->scratch;
+    memcpy(scratch->ids + walk->gathered, walk->strange, walk->strange_count * sizeof *walk->strange);
+    visit(walk, walk->gathered, walk->gathered + walk->strange_count);
+    walk->gathered = walk->strange_count = 0;
 }
 
 /* Matching rows spread evenly through the bitmap, and where a plain search would begin. */
@@ -236,51 +248,76 @@ static bool is_hard(const struct walk_state *walk) {
     return share < 0.5F * global;
 }
 
+/* The next candidate worth expanding, or HNSW_NO_NODE. */
+static uint32_t take_candidate(struct walk_state *walk, bool dense, float reach) {
+    while (walk->heap_count > 0) {
+        if (hnsw_key_distance(walk->heap[0]) > reach && walk->expansions >= MIN_EXPANSIONS) return HNSW_NO_NODE;
+        uint32_t node = hnsw_key_node(heap_pop(walk));
+        if (dense || hnsw_matches(walk->index, walk->rows, node) || walk->strangers++ < STRANGERS) return node;
+    }
+    return HNSW_NO_NODE;
+}
+
 /* Expands until the reach is exhausted; false: the scan is to answer. */
 static bool traverse(struct walk_state *walk) {
     struct hnsw *index = walk->index;
     struct hnsw_scratch *scratch = index->scratch;
     float scan = scan_ns(index, walk->task), visit_cost = or_default(index->cost_visit_ns, VISIT_NS);
     uint32_t visits_allowed = (uint32_t)fminf(SPEND * scan / visit_cost, 4e9F);
-    while (walk->heap_count > 0) {
-        uint64_t key = heap_pop(walk);
-        if (hnsw_key_distance(key) > reach_of(walk) && walk->expansions >= MIN_EXPANSIONS) break;
-        uint32_t node = hnsw_key_node(key);
-        if (!hnsw_matches(index, walk->rows, node) && !is_dense(walk) && walk->strangers++ >= STRANGERS) continue;
-        expand(walk, node);
-        if (walk->expansions == PROBE && (walk->hard = is_hard(walk))) {
-            if (scan < or_default(index->hard_visits, HARD_VISITS) * visit_cost) return false;
+    bool probed = false;
+    for (;;) {
+        bool dense = is_dense(walk);
+        float reach = reach_of(walk);
+        uint32_t node = take_candidate(walk, dense, reach);
+        if (node == HNSW_NO_NODE) return scratch->pool_count >= walk->task->k;
+        gather(walk, node, dense);
+        if (dense && (node = take_candidate(walk, dense, reach)) != HNSW_NO_NODE) gather(walk, node, dense);
+        visit_gathered(walk);
+        if (!probed && walk->expansions >= PROBE) {
+            probed = true;
+            walk->hard = is_hard(walk);
+            if (walk->hard && scan < or_default(index->hard_visits, HARD_VISITS) * visit_cost) return false;
         }
         if (scratch->nodes_visited > visits_allowed) return false;
     }
-    return scratch->pool_count >= walk->task->k;
+}
+
+/* What hard queries cost the graph. Giving up shows only that it is more; not trying, nothing: it fades slowly. */
+static void learn_hard(struct hnsw *index, float visits, bool complete, bool given_up) {
+    float known = or_default(index->hard_visits, HARD_VISITS);
+    if (complete) {
+        learn(&index->hard_visits, HARD_VISITS, visits);
+    } else if (given_up) {
+        index->hard_visits = fminf(2.0F * fmaxf(known, visits), HARD_VISITS_MAX);
+    } else {
+        index->hard_visits = known * HARD_FADES;
+    }
+}
+
+/* Leaves the results of a complete traversal; false when the scan is to answer. */
+static bool answer_by_graph(struct hnsw *index, struct hnsw_task *task) {
+    struct walk_state walk = {.index = index, .task = task, .rows = task->query->rows};
+    walk.heap = index->finder->heap;
+    walk.growth = hnsw_growth(hnsw_gamma(index, FILTERED_EF));
+    index->scratch->nodes_visited = 0;
+    uint64_t start = now_ns(index);
+    seed(&walk);
+    bool complete = traverse(&walk);
+    float visits = (float)index->scratch->nodes_visited;
+    if (start) learn(&index->cost_visit_ns, VISIT_NS, (float)(now_ns(index) - start) / visits);
+    if (walk.hard) learn_hard(index, visits, complete, walk.expansions > 2 * PROBE);
+    task->report.nodes_visited = index->scratch->nodes_visited;
+    task->report.strategy = HNSW_GRAPH_FILTERED;
+    if (!complete) return false;
+    hnsw_answer_pool_and_tail(index, task);
+    return index->finder->results.count >= (task->matching < task->k ? task->matching : task->k);
 }
 
 void hnsw_answer_filtered(struct hnsw *index, struct hnsw_task *task) {
-    float visit_cost = or_default(index->cost_visit_ns, VISIT_NS);
+    bool try_graph = scan_ns(index, task) > EASY_VISITS * or_default(index->cost_visit_ns, VISIT_NS);
+    if (try_graph && answer_by_graph(index, task)) return;
     uint64_t start = now_ns(index);
-    bool complete = false, tried = scan_ns(index, task) > EASY_VISITS * visit_cost;
-    uint32_t wanted = task->matching < task->k ? task->matching : task->k;
-    if (tried) {
-        struct walk_state walk = {.index = index, .task = task, .rows = task->query->rows};
-        walk.heap = index->finder->heap;
-        walk.growth = hnsw_growth(hnsw_gamma(index, FILTERED_EF));
-        index->scratch->nodes_visited = 0;
-        seed(&walk);
-        complete = traverse(&walk);
-        task->report.nodes_visited = index->scratch->nodes_visited;
-        task->report.strategy = HNSW_GRAPH_FILTERED;
-        float visits = (float)task->report.nodes_visited;
-        if (start) learn(&index->cost_visit_ns, VISIT_NS, (float)(now_ns(index) - start) / visits);
-        if (walk.hard) learn(&index->hard_visits, HARD_VISITS, complete ? visits : 1.5F * visits);
-        if (complete) {
-            hnsw_top_start(&index->finder->results, task->k);
-            hnsw_answer_pool_and_tail(index, task);
-            if (index->finder->results.count >= wanted) return;
-        }
-    }
-    start = now_ns(index);
     hnsw_answer_codes(index, task);
-    task->report.strategy = tried ? HNSW_GRAPH_THEN_EXACT : HNSW_EXACT_CODES;
+    task->report.strategy = try_graph ? HNSW_GRAPH_THEN_EXACT : HNSW_EXACT_CODES;
     if (start) learn(&index->cost_scan_ns, SCAN_NS, (float)(now_ns(index) - start) / (float)task->matching);
 }

@@ -35,21 +35,24 @@ static enum velta_status top_reserve(struct memory *memory, struct hnsw_top *top
     return VELTA_OK;
 }
 
-enum velta_status hnsw_finder_reserve(struct hnsw *index, uint32_t k, uint32_t depth, uint32_t ef,
-                                      struct velta_error *error) {
+static enum velta_status keys_reserve(struct memory *memory, uint64_t **keys, size_t count, struct velta_error *error) {
+    if (*keys) return VELTA_OK;
+    *keys = memory_allocate(memory, count * sizeof **keys);
+    return *keys ? VELTA_OK : memory_fail(memory, error);
+}
+
+enum velta_status hnsw_finder_reserve(struct hnsw *index, uint32_t k, uint32_t pool, struct velta_error *error) {
     struct memory *memory = index->memory;
     if (!index->finder) {
         index->finder = memory_allocate_zero(memory, sizeof *index->finder);
         if (!index->finder) return memory_fail(memory, error);
     }
     struct hnsw_finder *finder = index->finder;
-    enum velta_status status = top_reserve(memory, &finder->candidates, depth, error);
+    enum velta_status status = top_reserve(memory, &finder->nearest, k, error);
     if (!status) status = top_reserve(memory, &finder->results, k, error);
-    if (!status && !finder->heap) {
-        finder->heap = memory_allocate(memory, HNSW_HEAP_KEYS * sizeof *finder->heap);
-        if (!finder->heap) status = memory_fail(memory, error);
-    }
-    if (!status) status = hnsw_scratch_reserve(index, index->scratch, ef, HNSW_GATHER_FILTERED, error);
+    if (!status) status = keys_reserve(memory, &finder->doubtful, HNSW_DOUBTFUL_KEYS, error);
+    if (!status) status = keys_reserve(memory, &finder->heap, HNSW_HEAP_KEYS, error);
+    if (!status) status = hnsw_scratch_reserve(index, index->scratch, pool, HNSW_GATHER_FILTERED, error);
     return status;
 }
 
@@ -57,40 +60,33 @@ void hnsw_finder_destroy(struct hnsw *index) {
     struct hnsw_finder *finder = index->finder;
     if (!finder) return;
     struct memory *memory = index->memory;
-    struct hnsw_top *tops[] = {&finder->candidates, &finder->results};
+    struct hnsw_top *tops[] = {&finder->nearest, &finder->results};
     for (size_t i = 0; i < 2; i++) {
         size_t keys = (size_t)tops[i]->capacity + HNSW_TOP_FRESH;
-        if (tops[i]->keys) memory_release(memory, tops[i]->keys, keys * sizeof(uint64_t));
+        memory_release(memory, tops[i]->keys, keys * sizeof(uint64_t));
     }
+    memory_release(memory, finder->doubtful, HNSW_DOUBTFUL_KEYS * sizeof *finder->doubtful);
     memory_release(memory, finder->heap, HNSW_HEAP_KEYS * sizeof *finder->heap);
     memory_release(memory, finder, sizeof *finder);
     index->finder = NULL;
 }
 
 void hnsw_answer_codes(struct hnsw *index, struct hnsw_task *task) {
-    struct hnsw_finder *finder = index->finder;
-    hnsw_top_start(&finder->candidates, task->depth);
-    hnsw_top_start(&finder->results, task->k);
+    hnsw_offers_start(index, task);
     hnsw_scan_codes(index, task, hnsw_walk_all(index, task->query));
-    hnsw_rerank(index, task, finder->candidates.keys, finder->candidates.count);
-    if (finder->candidates.count < task->depth) return;
-    /* Where rows lie dense at the distance asked for, more than `depth` differ by less than codes can tell. */
-    uint64_t last = finder->candidates.keys[task->depth - 1];
-    if (hnsw_in_doubt(index, task, last)) hnsw_scan_doubtful(index, task, hnsw_walk_all(index, task->query), last);
+    hnsw_settle(index, task);
 }
 
-/* The pool's nodes that may be returned, joined with the tail's; true distances for the nearest. */
 void hnsw_answer_pool_and_tail(struct hnsw *index, struct hnsw_task *task) {
-    struct hnsw_finder *finder = index->finder;
     const struct hnsw_scratch *scratch = index->scratch;
-    hnsw_top_start(&finder->candidates, task->depth);
+    hnsw_offers_start(index, task);
     for (uint32_t i = 0; i < scratch->pool_count; i++) {
         uint32_t node = hnsw_key_node(scratch->pool[i]);
         if (!(index->flags[node] & (HNSW_NODE_TAIL | HNSW_NODE_REMOVED)))
-            hnsw_top_push(&finder->candidates, scratch->pool[i] & ~HNSW_KEY_EXPANDED);
+            hnsw_offer(index, task, scratch->pool[i] & ~HNSW_KEY_EXPANDED);
     }
-    hnsw_scan_codes(index, task, hnsw_walk_tail(index, task->query));
-    hnsw_rerank(index, task, finder->candidates.keys, finder->candidates.count);
+    if (index->tail_count) hnsw_scan_codes(index, task, hnsw_walk_tail(index, task->query));
+    hnsw_settle(index, task);
 }
 
 uint32_t hnsw_traverse_pool(uint32_t ef, uint32_t k) {
@@ -200,19 +196,12 @@ void hnsw_traverse(struct hnsw *index, const struct hnsw_task *task, uint32_t ef
 }
 
 static void answer_plain(struct hnsw *index, struct hnsw_task *task, uint32_t ef) {
-    struct hnsw_finder *finder = index->finder;
-    const struct hnsw_scratch *scratch = index->scratch;
     hnsw_traverse(index, task, ef);
     task->report.strategy = HNSW_GRAPH;
-    task->report.nodes_visited = scratch->nodes_visited;
-    hnsw_top_start(&finder->results, task->k);
-    if (index->tail_count || index->removed_count) {
-        hnsw_answer_pool_and_tail(index, task);
-    } else {
-        hnsw_rerank(index, task, scratch->pool, scratch->pool_count);
-    }
+    task->report.nodes_visited = index->scratch->nodes_visited;
+    hnsw_answer_pool_and_tail(index, task);
     uint32_t wanted = task->matching < task->k ? task->matching : task->k;
-    if (finder->results.count >= wanted) return;
+    if (index->finder->results.count >= wanted) return;
     hnsw_answer_codes(index, task);
     task->report.strategy = HNSW_GRAPH_THEN_EXACT;
 }
@@ -244,14 +233,13 @@ enum velta_status hnsw_search(struct hnsw *index, const struct hnsw_query *query
     }
     uint32_t held = index->node_count - index->free_count - index->removed_count;
     uint64_t matching = query->rows && query->rows_count < held ? query->rows_count : held;
-    uint32_t depth = query->k < HNSW_DEPTH / 2 ? HNSW_DEPTH : 2 * query->k;
     uint32_t ef = query->ef ? query->ef : index->default_ef ? index->default_ef : HNSW_PLAIN_EF;
     if (ef > index->node_count) ef = index->node_count;
     if (ef < query->k) ef = query->k;
-    uint32_t pool = hnsw_traverse_pool(ef, query->k);
-    enum velta_status status = hnsw_finder_reserve(index, query->k, depth, pool > depth ? pool : depth, error);
+    uint32_t pool = hnsw_traverse_pool(ef, query->k), filtered = hnsw_filtered_pool(query->k);
+    enum velta_status status = hnsw_finder_reserve(index, query->k, pool > filtered ? pool : filtered, error);
     if (status) return status;
-    struct hnsw_task task = {.query = query, .k = query->k, .matching = (uint32_t)matching, .depth = depth};
+    struct hnsw_task task = {.query = query, .k = query->k, .matching = (uint32_t)matching};
     task.norm = hnsw_query_norm(index, query->vector);
     task.offset = hnsw_distance_offset(index, query->vector);
     *count = 0;

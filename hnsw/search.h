@@ -28,27 +28,31 @@ struct hnsw_task {
     float norm; /* cosine: |vector| */
     uint32_t k;
     uint32_t matching; /* rows that may be found, at most */
-    uint32_t depth;    /* nearest candidates by codes that may be judged by their vectors */
     float offset;      /* see hnsw_distance_offset */
+    float row_error;   /* squared deviation of a distance by codes: row_error step^2 + query_error */
+    float query_error; /* (l2: see exact.c) */
+    float bound;       /* the k-th true distance is not beyond, as far as is known */
     struct hnsw_report report;
-};
-
-/* What searching needs beyond the scratch. Made by the first search, gone with the index. */
-struct hnsw_finder {
-    struct hnsw_top candidates; /* keys of beam.h: (distance by codes, node) */
-    struct hnsw_top results;    /* (true distance, row) */
-    uint64_t *heap;             /* HNSW_HEAP_KEYS; filtered.c: nodes to expand, nearest first */
 };
 
 enum {
     HNSW_SCAN_BATCH = 32,    /* rows scanned at a time: their lines are asked for one batch ahead */
-    HNSW_DEPTH = 128,        /* nearest candidates by codes that may be judged by their vectors, at least */
     HNSW_SCAN_VECTORS = 100, /* matching rows that are scanned by their vectors at once */
     HNSW_SCAN_CODES = 768,   /* matching rows that are always scanned by codes */
-    HNSW_PLAIN_EF = 64,      /* default ef, until calibrated */
     HNSW_WALK_SHARE = 24,    /* a scan of more than this part of the nodes goes in their order */
+    HNSW_PLAIN_EF = 64,      /* default ef, until calibrated */
+    HNSW_DOUBTFUL_KEYS = 4096,
     HNSW_HEAP_KEYS = 16384,
-    HNSW_GATHER_FILTERED = 512, /* ids of one filtered hop: all links, those of strangers, both at m = 64 */
+    HNSW_GATHER_FILTERED = 512, /* ids of one filtered hop: all links of two nodes, at m = 64 */
+};
+
+/* What searching needs beyond the scratch. Made by the first search, gone with the index. */
+struct hnsw_finder {
+    struct hnsw_top nearest; /* the k best by codes; keys of beam.h */
+    struct hnsw_top results; /* the k best by true distance; keys (distance, row) */
+    uint64_t *doubtful;      /* HNSW_DOUBTFUL_KEYS: offered, may be among the k best, not judged yet */
+    uint32_t doubtful_count;
+    uint64_t *heap; /* HNSW_HEAP_KEYS; filtered.c: nodes to expand, nearest first */
 };
 
 /* Keys of results: order-preserving bits of the distance, then the row. NaN (from overflow) is farthest, -0 is 0. */
@@ -99,29 +103,27 @@ void hnsw_true_distances(const struct hnsw *index, const struct hnsw_task *task,
                          float *out);
 /* Every node of the walk into finder->results by its vector. */
 void hnsw_scan_vectors(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
-/* Every node of the walk into finder->candidates by its codes; the scratch's probe is the query. */
-void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
-/* Could this node be among the k best, given what codes can be wrong by? */
-bool hnsw_in_doubt(const struct hnsw *index, const struct hnsw_task *task, uint64_t key);
-/* Once more through the walk: nodes in doubt with keys beyond `after` by their vectors into finder->results. */
-void hnsw_scan_doubtful(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk, uint64_t after);
 /*
- * True distances into finder->results of those among the ascending keys[0..count) that can be among the k best: the
- * first few, then those whose distance by codes, less what codes can be wrong by, is within the k-th true one.
+ * Candidates by codes: offered in any order, each node once, then settled: finder->results has the k best by true
+ * distance. Only those get one that may be among the k best, given what codes can be wrong by.
  */
-void hnsw_rerank(const struct hnsw *index, struct hnsw_task *task, const uint64_t *keys, uint32_t count);
+void hnsw_offers_start(struct hnsw *index, struct hnsw_task *task);
+void hnsw_offer(const struct hnsw *index, struct hnsw_task *task, uint64_t key);
+void hnsw_settle(const struct hnsw *index, struct hnsw_task *task);
+/* Offers every node of the walk; the scratch's probe is the query. */
+void hnsw_scan_codes(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk);
 
 /* ---- search.c */
 
-/* Answers by a scan over codes, the best `depth` by their vectors. Starts candidates and results anew. */
+/* Answers by a scan over codes. Starts results anew. */
 void hnsw_answer_codes(struct hnsw *index, struct hnsw_task *task);
-/* Joins the pool's nodes that may be returned with the tail's; the best `depth` by their vectors into results. */
+/* Answers with the nodes in the pool that may be returned, and the tail. */
 void hnsw_answer_pool_and_tail(struct hnsw *index, struct hnsw_task *task);
 /* The plain traversal; scratch->pool then holds what it found. The scratch's probe is the query. */
 void hnsw_traverse(struct hnsw *index, const struct hnsw_task *task, uint32_t ef);
 /* Room in the pool for a traversal of `ef`. */
 uint32_t hnsw_traverse_pool(uint32_t ef, uint32_t k);
-VELTA_MUST_USE enum velta_status hnsw_finder_reserve(struct hnsw *index, uint32_t k, uint32_t depth, uint32_t ef,
+VELTA_MUST_USE enum velta_status hnsw_finder_reserve(struct hnsw *index, uint32_t k, uint32_t pool,
                                                      struct velta_error *error);
 void hnsw_finder_destroy(struct hnsw *index);
 
@@ -129,6 +131,10 @@ void hnsw_finder_destroy(struct hnsw *index);
 
 /* The traversal under a filter or the scan in its place, to the end. Results are in finder->results. */
 void hnsw_answer_filtered(struct hnsw *index, struct hnsw_task *task);
+/* Matching nodes that the traversal keeps. */
+static inline uint32_t hnsw_filtered_pool(uint32_t k) {
+    return k < 64 ? 128 : 2 * k;
+}
 
 /* ---- calibrate.c */
 

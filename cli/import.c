@@ -283,6 +283,14 @@ static int make_table(struct import *import) {
         }
         count++;
     }
+    bool key_found = !import->key;
+    for (size_t i = 0; i < count; i++) {
+        key_found = key_found || strcmp(import->key, specs[i].name) == 0;
+    }
+    if (!key_found) {
+        free(specs);
+        return cli_fail(CLI_FAILED, "the rows have no column '%s' to be the key", import->key);
+    }
     if (!has_key && !import->schema && columns->count > 0 && columns_is_unique(&columns->items[0])) {
         specs[0].primary_key = true;
     }

@@ -85,8 +85,9 @@ static const char *one_type(const char *at, struct velta_column *spec) {
     return NULL;
 }
 
+/* Stops at the end of the line, which ends a column as a comma does. */
 static const char *flags(const char *at, struct velta_column *spec) {
-    for (at = skip(at); *at == ':'; at = skip(at)) {
+    for (at += strspn(at, " \t\r"); *at == ':'; at += strspn(at, " \t\r")) {
         at = skip(at + 1);
         size_t bytes = word(at);
         if (is(at, bytes, "key")) {

@@ -186,13 +186,13 @@ static enum velta_status reserve_tag(struct velta *db, const struct change *chan
     if (find_tag(db, change->name)) {
         return VELTA_OK;
     }
-    prepared->tags = memory_allocate(db->memory, (db->state.tag_count + 1) * sizeof *prepared->tags);
     prepared->tag_name = memory_allocate(db->memory, strlen(change->name) + 1);
-    if (!prepared->tags || !prepared->tag_name) {
+    if (!prepared->tag_name) {
         return memory_fail(db->memory, error);
     }
     strcpy(prepared->tag_name, change->name);
-    return VELTA_OK;
+    prepared->tags = memory_allocate(db->memory, (db->state.tag_count + 1) * sizeof *prepared->tags);
+    return prepared->tags ? VELTA_OK : memory_fail(db->memory, error);
 }
 
 enum velta_status apply_reserve(struct velta *db, const struct change *change, uint32_t *added,

@@ -183,10 +183,6 @@ static enum velta_status compact_table(struct compaction *compaction, const stru
 
 /* ---- all tables */
 
-static bool shares_indexes(const struct snapshot_table *old, const struct snapshot_table *made) {
-    return old->table && made->table && made->indexes && old->table->row_count == made->table->row_count;
-}
-
 static enum velta_status make_fresh(struct compaction *compaction, struct velta_error *error) {
     struct velta *db = compaction->db;
     size_t count = db->state.table_count;
@@ -216,8 +212,10 @@ static enum velta_status make_fresh(struct compaction *compaction, struct velta_
 static void destroy_tables(struct memory *memory, struct snapshot_table *tables, const struct snapshot_table *others,
                            size_t count) {
     for (size_t t = 0; tables && t < count; t++) {
-        if (shares_indexes(&others[t], &tables[t]) || shares_indexes(&tables[t], &others[t])) {
-            memset(tables[t].indexes, 0, tables[t].index_capacity * sizeof *tables[t].indexes);
+        for (size_t c = 0; c < tables[t].index_capacity && c < others[t].index_capacity; c++) {
+            if (tables[t].indexes[c] == others[t].indexes[c]) {
+                tables[t].indexes[c] = NULL;
+            }
         }
         snapshot_table_destroy(memory, &tables[t]);
     }

@@ -11,7 +11,7 @@
  *    well, without which real data stays below .97;
  *  - a node is expanded while its distance is at most (1 + gamma) times that of the k-th match found so far, as true
  *    (not squared) distances: easy queries end after some 70 expansions and far ones after 1,000. MIN_EXPANSIONS
- *    keeps near-duplicates, which make that distance 0, from ending it at once. gamma comes from calibration.
+ *    keeps near-duplicates, which make that distance 0, from ending it at once. gamma: see calibrate.c.
  *
  * Cost: a scan of the matching rows costs a known time. It is preferred where it is cheaper than what such queries
  * have cost the graph; after PROBE expansions a query whose links met match half as often as rows do is known to be
@@ -298,7 +298,7 @@ static void learn_hard(struct hnsw *index, float visits, bool complete, bool giv
 static bool answer_by_graph(struct hnsw *index, struct hnsw_task *task) {
     struct walk_state walk = {.index = index, .task = task, .rows = task->query->rows};
     walk.heap = index->finder->heap;
-    walk.growth = hnsw_growth(hnsw_gamma(index, FILTERED_EF));
+    walk.growth = hnsw_growth(hnsw_gamma(FILTERED_EF));
     index->scratch->nodes_visited = 0;
     uint64_t start = now_ns(index);
     seed(&walk);

@@ -167,7 +167,7 @@ void hnsw_traverse(struct hnsw *index, const struct hnsw_task *task, uint32_t ef
     uint64_t *keys = scratch->pool;
     const uint32_t k = task->k, capacity = hnsw_traverse_pool(ef, k);
     const uint32_t least = ef / 2 > k ? ef / 2 : k;
-    const float growth = hnsw_growth(hnsw_gamma(index, ef));
+    const float growth = hnsw_growth(hnsw_gamma(ef));
     scratch->nodes_visited = 0;
     keys[0] = hnsw_descend(index, scratch, 0);
     scratch->pool_count = 1;
@@ -233,12 +233,13 @@ enum velta_status hnsw_search(struct hnsw *index, const struct hnsw_query *query
     }
     uint32_t held = index->node_count - index->free_count - index->removed_count;
     uint64_t matching = query->rows && query->rows_count < held ? query->rows_count : held;
-    uint32_t ef = query->ef ? query->ef : index->default_ef ? index->default_ef : HNSW_PLAIN_EF;
+    uint32_t ef = query->ef ? query->ef : HNSW_PLAIN_EF;
     if (ef > index->node_count) ef = index->node_count;
     if (ef < query->k) ef = query->k;
     uint32_t pool = hnsw_traverse_pool(ef, query->k), filtered = hnsw_filtered_pool(query->k);
     enum velta_status status = hnsw_finder_reserve(index, query->k, pool > filtered ? pool : filtered, error);
     if (status) return status;
+    if (index->options.metric == VELTA_DOT && !(index->longest > 0.0F)) hnsw_measure_lengths(index);
     struct hnsw_task task = {.query = query, .k = query->k, .matching = (uint32_t)matching};
     task.norm = hnsw_query_norm(index, query->vector);
     task.offset = hnsw_distance_offset(index, query->vector);

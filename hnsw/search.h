@@ -40,7 +40,7 @@ enum {
     HNSW_SCAN_VECTORS = 100, /* matching rows that are scanned by their vectors at once */
     HNSW_SCAN_CODES = 768,   /* matching rows that are always scanned by codes */
     HNSW_WALK_SHARE = 24,    /* a scan of more than this part of the nodes goes in their order */
-    HNSW_PLAIN_EF = 64,      /* default ef, until calibrated */
+    HNSW_PLAIN_EF = 64,      /* default ef */
     HNSW_DOUBTFUL_KEYS = 4096,
     HNSW_HEAP_KEYS = 16384,
     HNSW_GATHER_FILTERED = 512, /* ids of one filtered hop: all links of two nodes, at m = 64 */
@@ -140,9 +140,9 @@ static inline uint32_t hnsw_filtered_pool(uint32_t k) {
 
 /*
  * A traversal goes on while candidates are nearer than (1 + gamma) times the k-th found. How much that is for a given
- * ef grows like its square root; the factor is the data's.
+ * ef grows like its square root.
  */
-float hnsw_gamma(const struct hnsw *index, uint32_t ef);
+float hnsw_gamma(uint32_t ef);
 /* (1 + gamma)^2 - 1: distances are squared, or grow like squares. */
 static inline float hnsw_growth(float gamma) {
     return (1.0F + gamma) * (1.0F + gamma) - 1.0F;
@@ -158,5 +158,6 @@ static inline float hnsw_reach(float kth, float growth, float offset) {
  * length times the longest vector's, the nearest that any row could be.
  */
 float hnsw_distance_offset(const struct hnsw *index, const float *query);
+void hnsw_measure_lengths(struct hnsw *index); /* sets index->longest from a sample; uses scratch->vector */
 
 #endif

@@ -163,6 +163,7 @@ bool columns_put(struct cli_columns *columns, struct cli_column *column, const s
         snprintf(why, why_bytes, "its values come from a file of vectors");
         return false;
     }
+    column->named = true;
     if (value->kind == CLI_NULL) {
         while (column->count <= columns->row_count) {
             put_null(column);

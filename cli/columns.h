@@ -13,6 +13,7 @@ struct cli_column {
     struct velta_column spec; /* type 0: no value seen yet */
     char *name;
     bool declared;  /* by a schema: the type is fixed */
+    bool named;     /* by a row or a header */
     bool elsewhere; /* its vectors come from a file of their own: none is kept here */
     bool has_null;
     size_t count; /* values, NULLs included */

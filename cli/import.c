@@ -28,6 +28,7 @@ static const char help[] =
     "  --metric NAME     cosine (default), l2 or dot\n"
     "  --m N, --ef-construction N   links per node (default 16) and width of the search that finds them (100)\n"
     "  --format NAME     jsonl or csv\n"
+    "  --upsert          a row whose key is in the table changes that row: the columns that the file names are set\n"
     "  --no-index        store the rows now, link them into the index later\n" CLI_COMMON_HELP;
 
 enum { MAX_VECTOR_FILES = 16 };
@@ -43,6 +44,7 @@ struct import {
     struct velta_column vector_defaults;
     bool element_given;
     bool no_index;
+    bool upsert;
     const char *rows_path;
     const char *store_path;
 
@@ -120,6 +122,9 @@ static int take_option(struct import *import, int letter) {
         return number_option("m", optarg, &import->vector_defaults.m);
     case 'E':
         return number_option("ef-construction", optarg, &import->vector_defaults.ef_construction);
+    case 'u':
+        import->upsert = true;
+        return -1;
     case 'n':
         import->no_index = true;
         return -1;
@@ -139,6 +144,7 @@ static int read_options(struct import *import, int argument_count, char **argume
                                             {"m", required_argument, NULL, 'M'},
                                             {"ef-construction", required_argument, NULL, 'E'},
                                             {"no-index", no_argument, NULL, 'n'},
+                                            {"upsert", no_argument, NULL, 'u'},
                                             CLI_COMMON_OPTIONS};
     int letter;
     while ((letter = getopt_long(argument_count, arguments, CLI_COMMON_LETTERS, options, NULL)) >= 0) {
@@ -321,7 +327,7 @@ static int insert(struct import *import, struct velta_write_stats *stats) {
     size_t count = 0;
     struct velta_values *values = cli_allocate((columns->count + import->vector_count) * sizeof *values);
     for (size_t i = 0; i < columns->count; i++) {
-        bool from_file = false;
+        bool from_file = !columns->items[i].named; /* or from nowhere: NULL, or as it is */
         for (size_t j = 0; j < import->vector_count; j++) {
             from_file = from_file || strcmp(columns->items[i].name, import->vector_names[j]) == 0;
         }
@@ -333,7 +339,8 @@ static int insert(struct import *import, struct velta_write_stats *stats) {
         values[count++] = (struct velta_values){
             .column = import->vector_names[i], .data = import->vectors[i].data, .element = import->vectors[i].element};
     }
-    struct velta_write_options options = {.progress = cli_progress(&import->common, "storing")};
+    struct velta_write_options options = {.mode = import->upsert ? VELTA_UPSERT : VELTA_INSERT,
+                                          .progress = cli_progress(&import->common, "storing")};
     enum velta_status status =
         velta_insert(import->table, values, count, (uint32_t)columns->row_count, &options, stats, &error);
     cli_progress_end();
@@ -387,9 +394,12 @@ static int store(struct import *import) {
         const struct velta_column *column = velta_column_at(import->table, i);
         key = column->primary_key ? column : NULL;
     }
-    cli_note(&import->common, "table '%s': %u rows added from row %u on%s%s%s", import->table_name, stats.inserted,
-             stats.first_row, made && key ? ", primary key '" : "", made && key ? key->name : "",
-             made && key ? "'" : "");
+    char updated[48] = "";
+    if (stats.updated > 0) {
+        snprintf(updated, sizeof updated, ", %u rows changed", stats.updated);
+    }
+    cli_note(&import->common, "table '%s': %u rows added%s%s%s%s", import->table_name, stats.inserted, updated,
+             made && key ? ", primary key '" : "", made && key ? key->name : "", made && key ? "'" : "");
     return code;
 }
 

@@ -138,6 +138,26 @@ def test_key_can_be_named_and_must_be_unique(folder):
     assert [table['name'] for table in facts(store)['tables']] == ['r', 'b']
 
 
+def test_upsert_sets_what_the_file_names(folder):
+    store, vectors = small_store(folder, count=10)
+    write_rows(folder / 'u.jsonl', [{'id': 'row-3', 'number': 1000}, {'id': 'new', 'number': 1001},
+                                    {'id': 'row-4', 'number': None}])
+    velta('import', '--table', 'things', folder / 'u.jsonl', store, code=1, says="'row-3'")
+    velta('import', '--table', 'things', '--upsert', folder / 'u.jsonl', store)
+    got = velta('search', '--where', '', '--select', 'id,group,number,v', '--json', '--k', 100, store).json_lines()
+    assert len(got) == 11 and got[3]['number'] == 1000 and got[3]['group'] == small_rows(10)[3]['group']
+    assert np.array_equal(np.float32(got[3]['v']), vectors[3]) and got[4]['number'] is None
+    assert got[10] == {'row': 10, 'id': 'new', 'group': None, 'number': 1001, 'v': None}
+    np.save(folder / 'two.npy', vectors[[9, 9]])
+    write_rows(folder / 'w.jsonl', [{'id': 'row-1'}, {'id': 'other'}])
+    velta('import', '--table', 'things', '--upsert', '--vectors', 'v=%s' % (folder / 'two.npy'), folder / 'w.jsonl',
+          store)
+    assert len(velta('search', '--like', 'row-9', '--k', 2, '--json', store).json_lines()) == 2
+    assert {line['id'] for line in velta('search', '--like', 'row-9', '--k', 2, '--json', store).json_lines()} == \
+        {'row-1', 'other'}
+    velta('verify', store)
+
+
 # What is refused: arguments that differ from a good import, the rows, the exit code, and what the message must say.
 def bad_rows(folder, text, code, says, *options, ending='jsonl'):
     """Refused for a store that is there (which stays as it is, to the byte) and for one that is not (none appears)."""

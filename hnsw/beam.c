@@ -2,7 +2,8 @@
  * The layer search and the scratch it works in.
  *
  * Algorithm 2 of Malkov & Yashunin with one bounded sorted array for candidates and results, as in DiskANN's greedy
- * search: the walk ends when every kept node is expanded, which is hnswlib's stopping rule. Departures, each measured:
+ * search: the walk ends when every kept node is expanded, which is hnswlib's stopping rule, or when the caller's number
+ * of expansions is spent. Departures, each measured:
  * the two best candidates are expanded at once, so that twice as many cache lines are on their way; neighbours are
  * gathered without a branch (write the id, advance by "not met"); every line is touched before any distance is
  * computed; distances come from integer dots of 7-bit codes.
@@ -207,12 +208,12 @@ static inline uint32_t pool_gathered(const struct hnsw *index, struct hnsw_scrat
     return lowest;
 }
 
-void hnsw_beam(const struct hnsw *index, struct hnsw_scratch *scratch, uint32_t ef) {
+void hnsw_beam(const struct hnsw *index, struct hnsw_scratch *scratch, uint32_t ef, uint32_t expansions) {
     uint64_t *keys = scratch->pool;
     for (uint32_t i = 0; i < scratch->pool_count; i++)
         scratch->visited.epochs[hnsw_key_node(keys[i])] = scratch->visited.epoch;
     uint32_t cursor = 0;
-    for (;;) {
+    for (uint32_t expanded = 0; expanded < expansions; expanded += HNSW_GATHER_NODES) {
         uint32_t count = scratch->pool_count;
         while (cursor < count && (keys[cursor] & HNSW_KEY_EXPANDED))
             cursor++;

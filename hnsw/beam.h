@@ -52,12 +52,12 @@ uint32_t hnsw_pool_insert(uint64_t *keys, uint32_t *count, uint32_t capacity, ui
 uint64_t hnsw_descend(const struct hnsw *index, struct hnsw_scratch *scratch, unsigned level);
 
 /*
- * Searches one level with a pool of `ef` from the seeds that the caller put into scratch->pool (pool_count keys,
- * ascending, distinct) after hnsw_visited_next; marks them met itself. The pool then holds the nearest found, every
- * key expanded. Removed and tail nodes are found like others.
+ * Searches level 0 with a pool of `ef` from the seeds that the caller put into scratch->pool (pool_count keys,
+ * ascending, distinct) after hnsw_visited_next; marks them met itself. Stops after about `expansions` nodes or when
+ * every node in the pool is expanded; the pool then holds the nearest met. Removed and tail nodes are met like others.
  */
-void hnsw_beam(const struct hnsw *index, struct hnsw_scratch *scratch, uint32_t ef);
-/* The same on a level above 0. */
+void hnsw_beam(const struct hnsw *index, struct hnsw_scratch *scratch, uint32_t ef, uint32_t expansions);
+/* The same on a level above 0, until every node in the pool is expanded. */
 void hnsw_beam_upper(const struct hnsw *index, struct hnsw_scratch *scratch, uint32_t ef, unsigned level);
 
 #endif

@@ -8,8 +8,10 @@
  *  - the nearest RESORT candidates are put in order by their own vectors before the heuristic, which then compares codes;
  *  - nodes linked in the same batch are compared with each other exactly, so near-duplicates that arrive together find
  *    each other;
- *  - a candidate as near to a chosen one as to the base (copies of one vector) is taken only MAX_TIES times, so that
- *    copies do not use up all links and fall apart from the rest.
+ *  - the search keeps ef_construction candidates but expands only the nearest three quarters of them;
+ *  - a candidate that is nearer to a chosen one than to the base, but by less than SPARE_FACTOR, is a spare: MAX_SPARES of
+ *    them are taken (a little of Vamana's alpha). So copies of one vector, as near to each other as to the base, neither
+ *    use up all links and fall apart from the rest nor are all left out.
  *
  * Levels: floor(-ln(u) / ln(M)) for u from a hash of (seed, row), decided by comparing the hash with 2^64 / M^level, so
  * that no library's logarithm matters.
@@ -17,7 +19,8 @@
 #include "core/error.h"
 #include "hnsw/link.h"
 
-enum { RESORT = 48, MAX_TIES = 4 };
+enum { RESORT = 24, MAX_SPARES = 4, LEAST_EXPANSIONS = 32 };
+#define SPARE_FACTOR 1.05F
 
 unsigned hnsw_level_of_row(const struct hnsw *index, uint32_t row) {
     uint64_t z = index->options.seed + (uint64_t)row * UINT64_C(0x9E3779B97F4A7C15) + UINT64_C(0x632BE59BD9B4E019);
@@ -100,13 +103,14 @@ void hnsw_release_uppers(struct hnsw *index) {
 
 /* ---- selection */
 
-enum verdict { TAKEN, TIED, COVERED };
+enum verdict { TAKEN, SPARE, COVERED };
 
 /* Is `block`, at `distance` from the base, nearer to one of the chosen? Four at a time. */
 static enum verdict judge(const struct hnsw *index, const uint8_t *block, float distance, const uint8_t *const *chosen,
                           uint32_t count) {
     struct hnsw_probe probe;
     hnsw_probe_block(index, block, &probe);
+    float factor = index->options.metric == VELTA_DOT ? 1.0F : SPARE_FACTOR; /* dots have no zero to scale from */
     enum verdict verdict = TAKEN;
     for (uint32_t i = 0; i < count; i += 4) {
         int32_t dots[4];
@@ -115,8 +119,8 @@ static enum verdict judge(const struct hnsw *index, const uint8_t *block, float 
         for (uint32_t j = 0; j < some; j++) {
             const struct hnsw_params *params = (const void *)(chosen[i + j] + index->params_offset);
             float apart = hnsw_distance_of_dot(&probe, params, dots[j]);
-            if (apart < distance) return COVERED;
-            if (!(apart > distance)) verdict = TIED;
+            if (apart * factor < distance) return COVERED;
+            if (!(apart > distance)) verdict = SPARE;
         }
     }
     return verdict;
@@ -129,14 +133,14 @@ uint32_t hnsw_select(const struct hnsw *index, const uint64_t *keys, uint32_t co
 uint32_t hnsw_select_more(const struct hnsw *index, const uint64_t *keys, uint32_t count, uint32_t max,
                           uint32_t *chosen, uint32_t taken) {
     const uint8_t *rows[128];
-    uint32_t ties = 0;
+    uint32_t spares = 0;
     for (uint32_t i = 0; i < taken; i++)
         rows[i] = hnsw_block(index, chosen[i]);
     for (uint32_t i = 0; i < count && taken < max; i++) {
         uint32_t node = hnsw_key_node(keys[i]);
         const uint8_t *block = hnsw_block(index, node);
         enum verdict verdict = judge(index, block, hnsw_key_distance(keys[i]), rows, taken);
-        if (verdict == COVERED || (verdict == TIED && ties++ >= MAX_TIES)) continue;
+        if (verdict == COVERED || (verdict == SPARE && spares++ >= MAX_SPARES)) continue;
         rows[taken] = block;
         chosen[taken++] = node;
     }
@@ -186,11 +190,16 @@ static uint32_t candidates(const struct hnsw *index, struct hnsw_scratch *scratc
     if (index->codes_only) return count;
     uint32_t sorted = 0, near = count < RESORT ? count : RESORT;
     float distances[RESORT];
+    uint64_t order[RESORT], by_codes[RESORT];
     for (uint32_t i = 0; i < near; i++)
         scratch->ids[i] = hnsw_key_node(keys[i]);
     exact_distances(index, scratch, node, scratch->ids, near, distances);
     for (uint32_t i = 0; i < near; i++)
-        hnsw_pool_insert(keys, &sorted, near, hnsw_key(distances[i], scratch->ids[i]));
+        hnsw_pool_insert(order, &sorted, near, hnsw_key(distances[i], i));
+    /* Only the order is theirs: the heuristic compares distances of one kind, those of codes. */
+    memcpy(by_codes, keys, near * sizeof *keys);
+    for (uint32_t i = 0; i < near; i++)
+        keys[i] = by_codes[hnsw_key_node(order[i])];
     return count;
 }
 
@@ -213,6 +222,7 @@ void hnsw_find_links(const struct hnsw *index, struct hnsw_scratch *scratch, uin
     uint32_t m = index->options.m;
     uint32_t ef = index->options.ef_construction > m ? index->options.ef_construction : m;
     hnsw_probe_node(index, node, &scratch->probe);
+    uint32_t expansions = ef - ef / 4 > LEAST_EXPANSIONS ? ef - ef / 4 : LEAST_EXPANSIONS;
     bool graph = index->entry != HNSW_NO_NODE;
     uint64_t seed = graph ? hnsw_descend(index, scratch, level < index->top_level ? level : index->top_level) : 0;
     for (unsigned at = level + 1; at-- > 0;) {
@@ -224,7 +234,7 @@ void hnsw_find_links(const struct hnsw *index, struct hnsw_scratch *scratch, uin
             if (at > 0) {
                 hnsw_beam_upper(index, scratch, ef, at);
             } else {
-                hnsw_beam(index, scratch, ef);
+                hnsw_beam(index, scratch, ef, expansions);
             }
             seed = scratch->pool[0] & ~HNSW_KEY_EXPANDED;
         }

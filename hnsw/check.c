@@ -125,7 +125,7 @@ enum velta_status hnsw_check_structure(const struct hnsw *index, struct velta_er
 
 static enum velta_status check_reachable(const struct hnsw *index, uint64_t *marks, uint32_t *queue,
                                          struct velta_error *error) {
-    if (index->entry == HNSW_NO_NODE) return VELTA_OK;
+    if (index->entry == HNSW_NO_NODE || index->unwalked_count > 0) return VELTA_OK; /* see hnsw_reconnect */
     uint32_t head = 0, tail = 0;
     queue[tail++] = index->entry;
     marks[index->entry / 64] |= UINT64_C(1) << index->entry % 64;

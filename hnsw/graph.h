@@ -92,6 +92,7 @@ struct hnsw {
     uint32_t repair_count;  /* nodes with HNSW_NODE_REPAIR */
     uint32_t free_count;    /* blocks below node_count in no use */
     uint32_t first_free;    /* no free node is below it */
+    uint32_t unwalked_count; /* nodes linked or taken out since every node was last seen to be reachable */
     uint32_t ordered_count; /* nodes below were put into local order once; see hnsw/order.c */
     bool codes_head_dirty; /* node_count changed; see hnsw/image.c */
     bool graph_head_dirty; /* the entry or the upper levels changed */
@@ -100,9 +101,7 @@ struct hnsw {
     struct hnsw_scratch *scratch; /* of the calling thread */
     struct hnsw_finder *finder;   /* NULL until the first search */
 
-    /* what calibration learnt; see hnsw/filtered.c */
-    float beam_gamma;
-    uint32_t default_ef;
+    /* what calibration and searching learnt; see hnsw/calibrate.c, hnsw/filtered.c */
     float longest; /* dot: about the length of the longest vector */
     float cost_scan_ns;  /* per row scanned */
     float cost_visit_ns; /* per node visited */

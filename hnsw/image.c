@@ -11,7 +11,8 @@
  *   record[c]       code_bytes codes 0..127 (dimensions rounded up to a multiple of 32 by zeros),
  *                   f32 lo, f32 step, f32 step_sum, f32 norm; see hnsw/graph.h; all zeros for a free node
  * GRAPH part 0:
- *   u32 n, u32 entry (0xFFFFFFFF: none), u32 top level, u32 count of upper nodes, u32 nodes put in order, 44 zeros
+ *   u32 n, u32 entry (0xFFFFFFFF: none), u32 top level, u32 count of upper nodes, u32 nodes put in order,
+ *   u32 nodes changed since the last walk, 40 zeros
  *   for each upper node, ascending: u32 node, u32 level, then level times: u32 count, u32 node[m]
  * GRAPH part 1 + s:
  *   u8 flags[c]     1 linked, 2 tail, 4 removed, 8 due for repair, 16 upper
@@ -106,6 +107,7 @@ static void write_head(const struct hnsw *index, enum hnsw_part_kind kind, uint8
     put32(out + 8, index->entry == HNSW_NO_NODE ? 0 : index->top_level);
     put32(out + 12, (uint32_t)index->upper_count);
     put32(out + 16, index->ordered_count);
+    put32(out + 20, index->unwalked_count);
     out += HEAD_BYTES;
     for (size_t i = 0; i < index->upper_count; i++) {
         const struct hnsw_upper *upper = &index->uppers[i];
@@ -255,7 +257,7 @@ static enum velta_status read_graph_head(struct hnsw *index, const uint8_t *byte
                                          struct velta_error *error) {
     if (size < HEAD_BYTES || size > SIZE_MAX) return DAMAGED(0, "the head of the graph is cut short");
     if (get32(bytes) != index->node_count) return DAMAGED(0, "the graph has another number of nodes than the codes");
-    enum velta_status status = check_zeros(bytes, 20, HEAD_BYTES, error);
+    enum velta_status status = check_zeros(bytes, 24, HEAD_BYTES, error);
     if (status) return status;
     hnsw_image_release(index);
     struct hnsw_image *image = memory_allocate_zero(index->memory, sizeof *image);
@@ -350,6 +352,7 @@ static enum velta_status attach(struct hnsw *index, struct velta_error *error) {
     index->entry = get32(image->head + 4);
     uint32_t top = get32(image->head + 8);
     index->ordered_count = get32(image->head + 16);
+    index->unwalked_count = get32(image->head + 20);
     if (top > HNSW_MAX_LEVEL || index->ordered_count > index->node_count)
         return DAMAGED(8, "the head of the graph is damaged");
     index->top_level = (uint8_t)top;
@@ -361,7 +364,7 @@ static void detach(struct hnsw *index) {
     hnsw_release_uppers(index);
     index->entry = HNSW_NO_NODE;
     index->top_level = 0;
-    index->ordered_count = 0;
+    index->ordered_count = index->unwalked_count = 0;
     take_flags(index, NULL);
     for (uint32_t node = 0; node < index->node_count; node++) {
         uint8_t *block = hnsw_block(index, node);

@@ -7,10 +7,15 @@
  * order. Nothing depends on which thread did what, so a parallel build gives the graph that one thread gives, as
  * ParlayANN's batches do (Manohar et al., 2024, arXiv:2305.04359).
  *
+ * A new node is reachable at once: one of its neighbours leads to it. That its links pushed out nothing else for good is
+ * made sure by a walk over the whole graph when a WALK_SHAREth of it has changed, so that small slices stay cheap.
+ *
  * Memory for a batch is taken before it changes anything. Cancelling between batches leaves a whole graph.
  */
 #include "hnsw/link.h"
 #include "core/error.h"
+
+enum { WALK_SHARE = 64 };
 
 struct batch {
     struct hnsw_team *team;
@@ -207,6 +212,17 @@ static void link_back(void *argument, struct hnsw_scratch *scratch, uint32_t fir
     }
 }
 
+/* A member that no list leads to, because all its neighbours preferred others, is hooked behind the nearest. */
+static void hook_member(struct hnsw *index, uint32_t node, const struct hnsw_links *list) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        const uint8_t *block = hnsw_block(index, list->ids[i]);
+        for (uint32_t j = 0; j < hnsw_link_count(index, block); j++) {
+            if (hnsw_link_at(index, block, j) == node) return;
+        }
+    }
+    if (list->count > 0) hnsw_hook_behind(index, list->ids[0], node);
+}
+
 /* The members are in the graph: flags, counts and the entry. */
 static void settle(struct batch *batch) {
     struct hnsw *index = batch->team->index;
@@ -219,6 +235,7 @@ static void settle(struct batch *batch) {
         if (!(index->flags[node] & HNSW_NODE_LINKED)) index->linked_count++;
         index->flags[node] |= HNSW_NODE_LINKED;
         index->drift[node] = 0;
+        hook_member(index, node, &batch->lists[batch->first_list[i]]);
         if (index->entry == HNSW_NO_NODE || batch->levels[i] > index->top_level) {
             index->entry = node;
             index->top_level = batch->levels[i];
@@ -298,7 +315,11 @@ static enum velta_status link_slice(struct batch *batch, uint64_t left, const st
         status = hnsw_order_tail(batch->team, error);
         if (!status) status = link_marked(batch, &left, &done, true, progress, error);
     }
-    if (done > 0) hnsw_reconnect(batch->team);
+    if (done > 0) {
+        index->unwalked_count += (uint32_t)done;
+        index->graph_head_dirty = true;
+        if (index->unwalked_count >= index->linked_count / WALK_SHARE) hnsw_reconnect(batch->team);
+    }
     return status;
 }
 

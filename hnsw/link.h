@@ -44,7 +44,7 @@ VELTA_MUST_USE enum velta_status hnsw_add_upper(struct hnsw *index, uint32_t nod
 void hnsw_drop_upper(struct hnsw *index, uint32_t node);
 void hnsw_release_uppers(struct hnsw *index);
 /*
- * The selection heuristic (algorithm 4 of the paper, without extension or refill) over ascending candidates: one is
+ * The selection heuristic (algorithm 4 of the paper, without extension or refill) over candidates in order: one is
  * taken unless a taken one is nearer to it than the base is. Writes the chosen nodes; returns how many.
  */
 uint32_t hnsw_select(const struct hnsw *index, const uint64_t *keys, uint32_t count, uint32_t max, uint32_t *chosen);
@@ -90,6 +90,11 @@ void hnsw_image_release(struct hnsw *index);
 /* repair.c */
 /* Takes the first `max` removed nodes out of the graph, mends the lists that led to them; returns how many. */
 uint32_t hnsw_repair_removed(struct hnsw_team *team, uint32_t max);
+/*
+ * Adds the link hook -> node on level 0. A full hook gives up its last link, which `node` takes over, so whatever was
+ * reached through it still is.
+ */
+void hnsw_hook_behind(struct hnsw *index, uint32_t hook, uint32_t node);
 /* Makes every linked node with a row reachable from the entry on level 0. */
 void hnsw_reconnect(struct hnsw_team *team);
 

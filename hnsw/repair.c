@@ -184,7 +184,7 @@ static uint32_t find_hook(struct hnsw_team *team, uint32_t node) {
     hnsw_visited_next(&scratch->visited);
     scratch->pool[0] = seed;
     scratch->pool_count = 1;
-    hnsw_beam(index, scratch, index->options.ef_construction);
+    hnsw_beam(index, scratch, index->options.ef_construction, UINT32_MAX);
     uint32_t nearest = HNSW_NO_NODE;
     for (uint32_t i = 0; i < scratch->pool_count; i++) {
         uint32_t other = hnsw_key_node(scratch->pool[i]);
@@ -195,11 +195,8 @@ static uint32_t find_hook(struct hnsw_team *team, uint32_t node) {
     return nearest == HNSW_NO_NODE ? index->entry : nearest;
 }
 
-/*
- * Adds the link hook -> node. A full hook gives up its last link, which `node` takes over, so whatever was reached
- * through it still is; a full node gives up its own last link, through which nothing marked was reached.
- */
-static void hook_behind(struct hnsw *index, uint32_t hook, uint32_t node) {
+/* A full node gives up its own last link. While nothing leads to it, nothing is reached through that link. */
+void hnsw_hook_behind(struct hnsw *index, uint32_t hook, uint32_t node) {
     struct hnsw_links links, own;
     hnsw_read_links(index, hook, 0, &links);
     if (links.count == 2 * index->options.m) {
@@ -222,13 +219,14 @@ static void hook_behind(struct hnsw *index, uint32_t hook, uint32_t node) {
 
 void hnsw_reconnect(struct hnsw_team *team) {
     struct hnsw *index = team->index;
+    index->unwalked_count = 0;
     if (index->entry == HNSW_NO_NODE) return;
     memset(team->marks, 0, (team->walk_capacity + 63) / 64 * sizeof *team->marks);
     walk_from(team, index->entry);
     for (uint32_t node = 0; node < index->node_count; node++) {
         bool needed = (index->flags[node] & (HNSW_NODE_LINKED | HNSW_NODE_REMOVED)) == HNSW_NODE_LINKED;
         if (!needed || is_marked(team, node)) continue;
-        hook_behind(index, find_hook(team, node), node);
+        hnsw_hook_behind(index, find_hook(team, node), node);
         walk_from(team, node);
     }
 }

@@ -127,7 +127,8 @@ static inline uint64_t fixture_link(struct fixture *self, uint64_t max_nodes, un
     struct velta_executor executor = {.thread_count = threads, .run = fixture_run};
     uint64_t pending = UINT64_MAX;
     struct velta_error error = {.text = ""};
-    enum velta_status status = hnsw_link(self->index, max_nodes, threads > 1 ? &executor : NULL, NULL, &pending, &error);
+    enum velta_status status =
+        hnsw_link(self->index, max_nodes, threads > 1 ? &executor : NULL, NULL, &pending, &error);
     if (status) fail_msg("%s", error.text);
     assert_true(pending == hnsw_pending(self->index));
     return pending;
@@ -236,7 +237,7 @@ static inline double fixture_recall(struct fixture *self, uint32_t ef, uint32_t 
         hnsw_visited_next(&index->scratch->visited);
         index->scratch->pool[0] = seed_key;
         index->scratch->pool_count = 1;
-        hnsw_beam(index, index->scratch, ef);
+        hnsw_beam(index, index->scratch, ef, UINT32_MAX);
         for (uint32_t i = 0; i < index->scratch->pool_count; i++) {
             uint32_t hit = index->row_of_node[hnsw_key_node(index->scratch->pool[i])];
             if (hit == VELTA_NO_ROW) continue;

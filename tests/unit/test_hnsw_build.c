@@ -339,12 +339,10 @@ static void options_out_of_range_are_refused(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f, &SMALL);
-    static const struct hnsw_options wrong[] = {{.dimensions = 0, .m = 8, .ef_construction = 8},
-                                                {.dimensions = 8193, .m = 8, .ef_construction = 8},
-                                                {.dimensions = 8, .m = 3, .ef_construction = 8},
-                                                {.dimensions = 8, .m = 65, .ef_construction = 8},
-                                                {.dimensions = 8, .m = 8, .ef_construction = 0},
-                                                {.dimensions = 8, .m = 8, .ef_construction = 4097}};
+    static const struct hnsw_options wrong[] = {
+        {.dimensions = 0, .m = 8, .ef_construction = 8}, {.dimensions = 8193, .m = 8, .ef_construction = 8},
+        {.dimensions = 8, .m = 3, .ef_construction = 8}, {.dimensions = 8, .m = 65, .ef_construction = 8},
+        {.dimensions = 8, .m = 8, .ef_construction = 0}, {.dimensions = 8, .m = 8, .ef_construction = 4097}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct hnsw *index = NULL;
         struct velta_error error;

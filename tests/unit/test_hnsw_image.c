@@ -199,7 +199,7 @@ static void use(struct fixture *f) {
     hnsw_visited_next(&index->scratch->visited);
     index->scratch->pool[0] = seed;
     index->scratch->pool_count = 1;
-    hnsw_beam(index, index->scratch, 30);
+    hnsw_beam(index, index->scratch, 30, UINT32_MAX);
 }
 
 static void damage_is_refused_or_harmless(void **state) {

@@ -160,6 +160,7 @@ static void storage_log_step(struct storage *storage) {
 
 static enum velta_status storage_end(struct storage *storage, enum velta_status status) {
     if (status == VELTA_IO || status == VELTA_FULL) storage->poisoned |= !storage->reading;
+    if (status != VELTA_OK) storage->window_bytes = 0; /* it may not have been read */
     storage_checkpoint_release(storage);
     storage->step = STEP_IDLE;
     storage->waiting = false;
@@ -433,6 +434,14 @@ const void *storage_replayed_body(const struct storage *storage, size_t *size_by
     *size_bytes = storage->replay_body != NULL ? storage->replay_bytes : 0;
     *offset = storage->replay_body != NULL ? storage->replay_offset : storage->replay_end;
     return storage->replay_body;
+}
+
+uint64_t storage_log_bytes(const struct storage *storage) {
+    return storage->tail.offset;
+}
+
+bool storage_is_poisoned(const struct storage *storage) {
+    return storage->poisoned;
 }
 
 void storage_get_stats(const struct storage *storage, struct storage_stats *stats) {

@@ -322,6 +322,22 @@ static void write_checkpoint(struct life *life) {
     life->model.acknowledged = life->model.started;
 }
 
+/* Overwrites and cuts off what is no longer named. */
+static void scrub(struct life *life) {
+    assert_int_equal(storage_begin_scrub(life->storage, NULL), VELTA_OK);
+    assert_int_equal(run(life, PHASE_OTHER), VELTA_OK);
+}
+
+/* A batch given up after its first frame. */
+static void give_up_batch(struct life *life) {
+    uint8_t body[512];
+    frame_fill(MAX_BATCHES, 0, life->number, body);
+    assert_int_equal(storage_begin_append(life->storage, body, 100, false, NULL), VELTA_OK);
+    assert_int_equal(run(life, PHASE_OTHER), VELTA_OK);
+    assert_int_equal(storage_begin_rollback(life->storage, NULL), VELTA_OK);
+    assert_int_equal(run(life, PHASE_OTHER), VELTA_OK);
+}
+
 static void start_life(struct life *life, struct simulation *simulation, struct fake_storage *fake, unsigned level) {
     memset(life, 0, sizeof *life);
     life->simulation = simulation;
@@ -351,6 +367,9 @@ static void live_on(struct simulation *simulation, struct fake_storage *fake, co
     for (unsigned i = 0; i < steps && life.model.started < MAX_BATCHES; i++) {
         if (random_chance(&simulation->random, 30)) {
             write_checkpoint(&life);
+            if (random_chance(&simulation->random, 30)) scrub(&life);
+        } else if (random_chance(&simulation->random, 10)) {
+            give_up_batch(&life);
         } else {
             write_batch(&life, random_chance(&simulation->random, 50));
         }
@@ -377,6 +396,9 @@ static void simulate(struct simulation *simulation, uint64_t seed, enum canary c
     for (unsigned i = 0; i < steps; i++) {
         if (i % 5 == 4) {
             write_checkpoint(&life);
+            if (i % 10 == 9) scrub(&life);
+        } else if (i % 5 == 2 && canary == CANARY_NONE) {
+            give_up_batch(&life);
         } else {
             write_batch(&life, random_chance(&simulation->random, 60));
         }
@@ -407,7 +429,7 @@ static void no_crash_loses_or_halves(void **state) {
     clock_t start = clock();
     (void)state;
     for (; states < wanted; seed++) {
-        simulate(&simulation, seed, CANARY_NONE, 20, 64);
+        simulate(&simulation, seed, CANARY_NONE, 20, 512);
         states += simulation.states;
         if (simulation.violations != 0) print_error("seed %" PRIu64 "\n", seed);
         assert_int_equal(simulation.violations, 0);

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Runs every measurement that was built and merges what they found into bench/results.json. `make bench` calls it.
+#
+# Each program prints its table and writes an object {"question", "rows"} to the file it is given. Programs that need
+# a data set which is not there say so and are left out; the others still run. About six minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${VELTA_BUILD:-build}
+python=${PYTHON:-python3}
+results=$build/bench/results
+rm -rf "$results"
+mkdir -p "$results"
+
+# The build comes first: it keeps the peer's graphs for the others.
+order="build search filtered"
+for source in bench/*.cpp bench/*.c; do
+    [ -e "$source" ] || continue
+    name=$(basename "${source%.*}")
+    case " $order " in *" $name "*) ;; *) order="$order $name" ;; esac
+done
+
+failed=0
+for name in $order; do
+    [ -x "$build/bench/$name" ] || continue
+    "$build/bench/$name" "$results/$name.json" || failed=1
+    echo
+done
+
+"$python" - "$results" bench/results.json $order <<'PYTHON'
+import json, os, platform, re, subprocess, sys
+folder, out, names = sys.argv[1], sys.argv[2], sys.argv[3:]
+cpu = re.search(r"model name\s*: (.*)", open("/proc/cpuinfo").read()) if os.path.exists("/proc/cpuinfo") else None
+commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+merged = {
+    "machine": {"cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),
+                "system": platform.system()},
+    "commit": commit,
+    "questions": [],
+}
+for name in names:
+    path = os.path.join(folder, name + ".json")
+    if os.path.exists(path):
+        merged["questions"].append(json.load(open(path)))
+json.dump(merged, open(out, "w"), indent=1)
+open(out, "a").write("\n")
+missed = [(q["question"], r["what"], r["ratio"], r["target_ratio"]) for q in merged["questions"] for r in q["rows"]
+          if "target_ratio" in r and r.get("ratio", 0) < r["target_ratio"]]
+print(f"{out}: {sum(len(q['rows']) for q in merged['questions'])} rows")
+for question, what, ratio, target in missed:
+    print(f"below its target: {question}: {what}: {ratio:.2f} < {target:.2f}")
+PYTHON
+exit $failed

@@ -1,6 +1,6 @@
 /*
- * Reading rows: JSON Lines with jansson, CSV (RFC 4180) with libcsv. Both stop at the first bad row, by line and column;
- * nothing has been stored by then.
+ * Reading rows: JSON Lines with jansson, CSV (RFC 4180) with libcsv. Both stop at the first bad row, by line and
+ * column; nothing has been stored by then.
  */
 #define _POSIX_C_SOURCE 200809L /* getline */
 

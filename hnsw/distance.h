@@ -3,10 +3,10 @@
  *
  * With a = lo_a + step_a code_a and the same for b,
  *   a . b = lo_b (n lo_a + step_a sum_a) + lo_a (step_b sum_b) + step_a step_b (code_a . code_b)
- * so the query's side folds into three weights. Cosine: 1 - a . b over normalised lo and step; l2: |a|^2 + |b|^2 - 2 a.b;
- * dot: - a . b. The expression is evaluated in this order without fusing everywhere, so that every machine decides alike.
- * A query given as floats is scale * code with code -127..127 and lo 0; the sum of its rounded values replaces
- * n lo + step sum, so that both terms belong to one vector and only |row| scales what rounding it cost.
+ * so the query's side folds into three weights. Cosine: 1 - a . b over normalised lo and step; l2: |a|^2 + |b|^2 - 2
+ * a.b; dot: - a . b. The expression is evaluated in this order without fusing everywhere, so that every machine
+ * decides alike. A query given as floats is scale * code with code -127..127 and lo 0; the sum of its rounded values
+ * replaces n lo + step sum, so that both terms belong to one vector and only |row| scales what rounding it cost.
  */
 #ifndef VELTA_HNSW_DISTANCE_H
 #define VELTA_HNSW_DISTANCE_H

@@ -22,8 +22,8 @@
 #include <string.h>
 
 /*
- * Under cosine lo and step are divided by the norm, so that a distance is 1 - a . b without a further factor, and lo and
- * step times the norm are those of the decoded vector.
+ * Under cosine lo and step are divided by the norm, so that a distance is 1 - a . b without a further factor, and lo
+ * and step times the norm are those of the decoded vector.
  */
 struct hnsw_params {
     float lo;

@@ -7,8 +7,8 @@
  * order. Nothing depends on which thread did what, so a parallel build gives the graph that one thread gives, as
  * ParlayANN's batches do (Manohar et al., 2024, arXiv:2305.04359).
  *
- * A new node is reachable at once: one of its neighbours leads to it. That its links pushed out nothing else for good is
- * made sure by a walk over the whole graph when a WALK_SHAREth of it has changed, so that small slices stay cheap.
+ * A new node is reachable at once: one of its neighbours leads to it. That its links pushed out nothing else for good
+ * is made sure by a walk over the whole graph when a WALK_SHAREth of it has changed, so that small slices stay cheap.
  *
  * Memory for a batch is taken before it changes anything. Cancelling between batches leaves a whole graph.
  */

@@ -52,8 +52,8 @@ uint32_t hnsw_select(const struct hnsw *index, const uint64_t *keys, uint32_t co
 uint32_t hnsw_select_more(const struct hnsw *index, const uint64_t *keys, uint32_t count, uint32_t max,
                           uint32_t *chosen, uint32_t taken);
 /*
- * Finds the links of `node` on levels level..0 against the graph as it is and against mates[0..mate_count), others being
- * linked at the same time. out[l] gets those of level l. Reads only.
+ * Finds the links of `node` on levels level..0 against the graph as it is and against mates[0..mate_count), others
+ * being linked at the same time. out[l] gets those of level l. Reads only.
  */
 void hnsw_find_links(const struct hnsw *index, struct hnsw_scratch *scratch, uint32_t node, unsigned level,
                      const uint32_t *mates, const uint8_t *mate_levels, uint32_t mate_count, struct hnsw_links *out);
@@ -76,8 +76,8 @@ typedef void hnsw_team_work(void *argument, struct hnsw_scratch *scratch, uint32
 void hnsw_team_run(struct hnsw_team *team, uint32_t count, uint32_t chunk, hnsw_team_work *work, void *argument);
 
 /*
- * order.c: puts unlinked tail nodes into local order of ids, once, when there are enough to be worth it. Fails without a
- * change.
+ * order.c: puts unlinked tail nodes into local order of ids, once, when there are enough to be worth it. Fails without
+ * a change.
  */
 VELTA_MUST_USE enum velta_status hnsw_order_tail(struct hnsw_team *team, struct velta_error *error);
 

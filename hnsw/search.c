@@ -8,11 +8,11 @@
  * Then the nearest candidates by codes get their true distances and the k best of those are the answer.
  *
  * The traversal is the layer search of the paper with another end (distance-adaptive beam search, Al-Jazzazi et al.
- * 2025, arXiv:2505.15636): it goes on while candidates are within (1 + gamma) times the true distance of the k-th found, instead of
- * until a pool of ef is expanded. Hard queries get more, easy ones less: on real text a quarter fewer visits at equal
- * recall. ef sets gamma, the least number of expansions (ef / 2) and a bound on the pool (2 ef). Candidates out of
- * reach are not kept, so the pool stays short. As in beam.c two are expanded at once and every line is touched
- * before a distance is computed: the time is that of the memory.
+ * 2025, arXiv:2505.15636): it goes on while candidates are within (1 + gamma) times the true distance of the k-th
+ * found, instead of until a pool of ef is expanded. Hard queries get more, easy ones less: on real text a quarter
+ * fewer visits at equal recall. ef sets gamma, the least number of expansions (ef / 2) and a bound on the pool (2 ef).
+ * Candidates out of reach are not kept, so the pool stays short. As in beam.c two are expanded at once and every line
+ * is touched before a distance is computed: the time is that of the memory.
  *
  * A node in the tail is taken from the scan and not from the traversal, so no row comes twice; removed nodes lead the
  * traversal but are not candidates. Where that leaves fewer than k although more match, a scan answers.

@@ -154,8 +154,8 @@ static inline float hnsw_reach(float kth, float growth, float offset) {
 }
 
 /*
- * What to add to a distance so that it measures how far a row is, from 0: nothing for cosine and l2; for dot the query's
- * length times the longest vector's, the nearest that any row could be.
+ * What to add to a distance so that it measures how far a row is, from 0: nothing for cosine and l2; for dot the
+ * query's length times the longest vector's, the nearest that any row could be.
  */
 float hnsw_distance_offset(const struct hnsw *index, const float *query);
 void hnsw_measure_lengths(struct hnsw *index); /* sets index->longest from a sample; uses scratch->vector */

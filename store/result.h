@@ -1,4 +1,5 @@
-/* Results under construction, shared by the reading files of store/. A result owns an arena that holds all its arrays. */
+/* Results under construction, shared by the reading files of store/. A result owns an arena that holds all its
+ * arrays. */
 #ifndef VELTA_STORE_RESULT_H
 #define VELTA_STORE_RESULT_H
 

@@ -253,7 +253,8 @@ VELTA_MUST_USE enum velta_status velta_apply(velta_table *table, const char *col
 /* Row numbers of keys at a time; VELTA_NO_ROW where none lives. rows: room for key_count. */
 VELTA_MUST_USE enum velta_status velta_find(velta_table *table, const struct velta_keys *keys, size_t key_count,
                                             int64_t at_ms, uint32_t *rows, struct velta_error *error);
-/* The columns (NULL, 0: all but vectors) of rows, in the order given. Rows not alive at the time: NOT_FOUND with the index. */
+/* The columns (NULL, 0: all but vectors) of rows, in the order given. Rows not alive at the time: NOT_FOUND with the
+ * index. */
 VELTA_MUST_USE enum velta_status velta_get(velta_table *table, const uint32_t *rows, size_t row_count,
                                            const char *const *columns, size_t column_count, int64_t at_ms,
                                            velta_result **out, struct velta_error *error);
@@ -402,7 +403,8 @@ struct velta_change {
     uint64_t sequence;
     int64_t time_ms;
 };
-/* Called after each acknowledged change, in order; the callback must not call the database. Returns an id, 0: refused. */
+/* Called after each acknowledged change, in order; the callback must not call the database. Returns an id, 0:
+ * refused. */
 typedef void velta_watch_function(void *context, const struct velta_change *change);
 uint64_t velta_watch(velta *db, velta_watch_function *callback, void *context);
 void velta_unwatch(velta *db, uint64_t id);

@@ -2,10 +2,10 @@
  * Crashes at every point of the storage protocol.
  *
  * A script of batches (one or several frames), syncs and checkpoints runs on tests/support/fake_storage. At every
- * operation the power fails: for every subset of what was not yet synced (all subsets up to 2^6, samples beyond) and for
- * torn lengths of each piece, the store is opened and read. What it holds must be the batches of the model up to some
- * point that is not before the last acknowledged one, each batch whole, nothing from a life that a crash had ended.
- * Some of the recovered stores crash again inside the recovery, and live on to crash later.
+ * operation the power fails: for every subset of what was not yet synced (all subsets up to 2^6, samples beyond) and
+ * for torn lengths of each piece, the store is opened and read. What it holds must be the batches of the model up to
+ * some point that is not before the last acknowledged one, each batch whole, nothing from a life that a crash had
+ * ended. Some of the recovered stores crash again inside the recovery, and live on to crash later.
  *
  * Canaries: the same enumeration with one sync of the protocol left out must find violations.
  */

@@ -1,4 +1,5 @@
-/* hnsw/: codes and their distances, the pool, levels, the batched build, slices, threads, and memory that is refused. */
+/* hnsw/: codes and their distances, the pool, levels, the batched build, slices, threads, and memory that is
+ * refused. */
 #include <float.h>
 #include <math.h>
 

@@ -120,6 +120,17 @@ const struct history_head *history_find(const struct history *history, uint32_t 
     return head->key != HISTORY_NO_POSITION ? head : NULL;
 }
 
+void history_prefetch(const struct history *history, uint32_t row, uint32_t column, bool entry) {
+    if (history->head_capacity == 0) return;
+    const uint64_t key = history_key(row, column);
+    const struct history_head *head = &history->heads[(size_t)hash_integer(key) & (history->head_capacity - 1)];
+    if (!entry) {
+        __builtin_prefetch(head);
+    } else if (head->key == key) {
+        __builtin_prefetch(history_at(history, head->position));
+    }
+}
+
 /* ---- promises */
 
 static enum velta_status promise_heads(struct history *history, size_t count, struct velta_error *error) {
@@ -216,7 +227,7 @@ struct history_entry *history_append(struct history *history, const struct histo
     }
     uint64_t position = history->end;
     struct history_entry *entry = (struct history_entry *)(void *)(chunk->bytes + chunk->used_bytes);
-    memset(entry, 0, size_bytes);
+    memset((uint8_t *)entry + size_bytes - 8, 0, 8); /* the padding is in there; the rest is about to be written */
     *entry = *head;
     chunk->used_bytes += size_bytes;
     history->end += size_bytes;

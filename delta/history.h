@@ -45,6 +45,12 @@ void history_push(struct history *history, const struct table *table, const stru
                   history_vector_function *codes_vector, void *context);
 
 /*
+ * Asks the machine for the memory that a coming change of the row's column will touch: first where its chain hangs,
+ * then (entry) the chain's last entry.
+ */
+void history_prefetch(const struct history *history, uint32_t row, uint32_t column, bool entry);
+
+/*
  * The last sequence whose time is <= time_ms; HISTORY_GONE when that state is no longer kept; HISTORY_NOW when later.
  */
 VELTA_MUST_USE enum velta_status history_sequence_at(const struct history *history, int64_t time_ms, uint64_t *sequence,

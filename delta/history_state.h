@@ -160,7 +160,7 @@ size_t history_delta_bytes(const struct vector_delta *delta);
 size_t history_vector_bytes(const struct vector_delta *delta, bool has_base, uint32_t dimensions);
 size_t history_text_bytes(size_t text_bytes);
 
-/* Promises room for one entry; then makes it (size_bytes, zeroed behind the head), linked to its chain. */
+/* Promises room for one entry; then makes it (size_bytes, its last 8 zeroed), linked to its chain. */
 VELTA_MUST_USE enum velta_status history_promise(struct history *history, uint64_t size_bytes,
                                                  struct velta_error *error);
 struct history_entry *history_append(struct history *history, const struct history_entry *head);

@@ -146,6 +146,9 @@ struct storage_stats {
     bool poisoned;
 };
 void storage_get_stats(const struct storage *storage, struct storage_stats *stats);
+/* Two of them without counting the others: asked for at every change. */
+uint64_t storage_log_bytes(const struct storage *storage);
+bool storage_is_poisoned(const struct storage *storage);
 
 /*
  * An export: a DATA file in canonical order with generation 1. size (0: it cannot be addressed, or the keys do not

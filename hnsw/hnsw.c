@@ -354,6 +354,20 @@ void hnsw_remove(struct hnsw *index, uint32_t row) {
     }
 }
 
+void hnsw_prefetch(const struct hnsw *index, uint32_t row, bool block) {
+    if (row >= index->row_capacity) return;
+    if (!block) {
+        __builtin_prefetch(&index->node_of_row[row]);
+    } else if (index->node_of_row[row] != HNSW_NO_NODE) {
+        uint32_t node = index->node_of_row[row];
+        const uint8_t *codes = hnsw_block(index, node);
+        __builtin_prefetch(&index->flags[node]);
+        __builtin_prefetch(&index->drift[node]);
+        for (uint32_t i = 0; i < index->links_offset; i += 64)
+            __builtin_prefetch(codes + i);
+    }
+}
+
 bool hnsw_contains(const struct hnsw *index, uint32_t row) {
     return row < index->row_capacity && index->node_of_row[row] != HNSW_NO_NODE;
 }

@@ -50,6 +50,8 @@ void hnsw_add(struct hnsw *index, uint32_t row, const float *vector);
 void hnsw_update(struct hnsw *index, uint32_t row, const float *vector);
 /* The row is gone: it is never returned again; its node is repaired away by hnsw_link. */
 void hnsw_remove(struct hnsw *index, uint32_t row);
+/* Asks the machine for the memory that a coming update will touch: first the row's node, then (block) its block. */
+void hnsw_prefetch(const struct hnsw *index, uint32_t row, bool block);
 bool hnsw_contains(const struct hnsw *index, uint32_t row);
 /* The value decoded from codes (dimensions floats). For codes-only columns this is the vector. */
 void hnsw_decode(const struct hnsw *index, uint32_t row, float *out);

@@ -14,6 +14,8 @@
 
 #include "store/database.h"
 
+enum { CACHED_DELTAS = 64 }; /* what so many touch is still in the cache after they were checked */
+
 /* ---- helpers */
 
 static struct snapshot_table *owner_of(struct velta *db, const struct change *change) {
@@ -261,6 +263,37 @@ void apply_abandon(struct velta *db) {
 
 /* ---- applying */
 
+void apply_prefetch(const struct snapshot_table *owner, uint32_t column_number, uint32_t row, bool deeper) {
+    const struct column *column = owner->table->columns[column_number];
+    if (row >= owner->table->row_count) {
+        return; /* created in this batch */
+    }
+    history_prefetch(owner->history, row, column_number, deeper);
+    if (owner->indexes[column_number]) {
+        hnsw_prefetch(owner->indexes[column_number], row, deeper);
+    }
+    if (!deeper && column->spec.element != VELTA_CODES && !column_is_null(column, row)) {
+        struct vector_view view = column_vectors(column);
+        const char *vector = vector_view_row(&view, row);
+        for (uint32_t at = 0; at < view.row_stride; at += 64) {
+            __builtin_prefetch(vector + at);
+        }
+    }
+}
+
+void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,
+                           size_t count, size_t i) {
+    const size_t soon = 4;
+    if (i + 2 * soon < count) {
+        apply_prefetch(owner, column, deltas[i + 2 * soon].row, false);
+    }
+    if (i + soon < count) {
+        apply_prefetch(owner, column, deltas[i + soon].row, true);
+    } else if (count == 1) {
+        apply_prefetch(owner, column, deltas[i].row, true);
+    }
+}
+
 /* The stored value of a row as f32: in place, or decoded into the scratch. */
 static const float *stored_vector(struct velta *db, const struct column *column, uint32_t row) {
     if (column->spec.element == VELTA_F32) {
@@ -377,6 +410,9 @@ static void apply_vectors(struct velta *db, const struct change *change) {
     struct change one = *change;
     one.delta_count = 1;
     for (uint32_t i = 0; i < change->delta_count; i++) {
+        if (change->delta_count > CACHED_DELTAS) {
+            apply_prefetch_deltas(owner, change->column, change->deltas, change->delta_count, i);
+        }
         one.deltas = &change->deltas[i];
         one.sequence = change->sequence + i;
         history_push(owner->history, owner->table, &one, commit_codes_vector, owner);

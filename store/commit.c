@@ -28,9 +28,7 @@ enum velta_status commit_drive(struct velta *db, struct velta_error *error) {
     for (;;) {
         enum velta_status status = storage_next(db->storage, &operation, &more, error);
         if (status || !more) {
-            struct storage_stats stats;
-            storage_get_stats(db->storage, &stats);
-            db->poisoned = stats.poisoned;
+            db->poisoned = storage_is_poisoned(db->storage);
             return status;
         }
         result = (struct storage_result){0};
@@ -208,9 +206,7 @@ static enum velta_status reserve_batch(struct velta *db, const struct change *ch
 
 /* After the fact: the batch is written and applied whatever happens here, and a refusal is tried again next time. */
 static void checkpoint_if_due(struct velta *db) {
-    struct storage_stats stats;
-    storage_get_stats(db->storage, &stats);
-    if (stats.log_bytes > db->checkpoint_bytes) {
+    if (storage_log_bytes(db->storage) > db->checkpoint_bytes) {
         enum velta_status status = checkpoint_run(db, &db->state, false, NULL, NULL);
         (void)status;
     }

@@ -132,6 +132,14 @@ VELTA_MUST_USE enum velta_status apply_reserve(struct velta *db, const struct ch
 /* db->scratch for vectors of so many dimensions. */
 VELTA_MUST_USE enum velta_status apply_reserve_scratch(struct velta *db, uint32_t dimensions,
                                                        struct velta_error *error);
+/*
+ * Rows lie anywhere, so a vector delta is mostly waiting for memory: the vector, its code, its history. This asks for
+ * them ahead; `deeper` for what hangs on the answers to the first call, so that they all come together.
+ */
+void apply_prefetch(const struct snapshot_table *owner, uint32_t column, uint32_t row, bool deeper);
+/* The same for those of the deltas that come soon after deltas[i]. */
+void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,
+                           size_t count, size_t i);
 /* Takes back what was reserved and not applied. */
 void apply_abandon(struct velta *db);
 /* The change, its history and the counters of sequence and time. Cannot fail. */

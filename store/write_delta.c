@@ -147,6 +147,7 @@ static enum velta_status try_deltas(struct trial *trial, const struct vector_del
     for (size_t i = 0; i < count && !status; i++) {
         const struct vector_delta *delta = &deltas[i];
         bool stored = delta->row < trial->owner->table->row_count;
+        apply_prefetch_deltas(trial->owner, trial->column_number, deltas, count, i);
         bool finite = true;
         if (stored && column_is_null(trial->column, delta->row)) {
             return velta_fail(error, VELTA_NOT_FOUND, i, "row %u has no vector in column '%.80s' to change", delta->row,
@@ -530,6 +531,9 @@ static enum velta_status add_delta(struct delta_batch *batch, size_t i, struct v
     }
     if (delta->operation == VELTA_DELTA_DELETE) {
         return add_death(batch, row, error);
+    }
+    if (batch->delta_count == 1) {
+        apply_prefetch(database_table(batch->writing.handle), (uint32_t)batch->column_number, row, false);
     }
     bool has_values = delta->operation == VELTA_DELTA_SPARSE || delta->operation == VELTA_DELTA_DENSE;
     struct vector_delta vector = {

@@ -235,17 +235,15 @@ $(BUILD)/velta.h: store/velta.h core/types.h
 	@mkdir -p $(@D)
 	@awk '/^#include "core\/types.h"/ { while ((getline line < "core/types.h") > 0) print line; next } { print }' \
 		store/velta.h >$@
-$(BUILD)/velta.pc: Makefile
-	@mkdir -p $(@D)
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: velta' \
-		'Description: embedded store of typed columns and vectors' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lvelta -lm -pthread' 'Cflags: -I$${includedir}' >$@
-
 .PHONY: install
-install: native $(BUILD)/velta.h $(BUILD)/velta.pc
+install: native $(BUILD)/velta.h
 	install -D -m 644 $(BUILD)/velta.h '$(DESTDIR)$(PREFIX)/include/velta.h'
 	install -D -m 644 $(BUILD)/libvelta.a '$(DESTDIR)$(PREFIX)/lib/libvelta.a'
-	install -D -m 644 $(BUILD)/velta.pc '$(DESTDIR)$(PREFIX)/lib/pkgconfig/velta.pc'
+	install -d '$(DESTDIR)$(PREFIX)/lib/pkgconfig'
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: velta' \
+		'Description: embedded store of typed columns and vectors' 'Version: $(VERSION)' \
+		'Libs: -L$${libdir} -lvelta -lm -pthread' 'Cflags: -I$${includedir}' \
+		>'$(DESTDIR)$(PREFIX)/lib/pkgconfig/velta.pc'
 	install -D -m 755 $(BUILD)/velta '$(DESTDIR)$(PREFIX)/bin/velta'
 
 # ---- house-keeping

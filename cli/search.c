@@ -396,6 +396,7 @@ static int search_vectors(struct search *search) {
     } else {
         print_text(search, result, slots);
     }
+    (void)fflush(stdout); /* main sees to failures */
     for (size_t query = 0; search->explain && query < search->query_count; query++) {
         print_explain(result, query);
     }

@@ -5,13 +5,13 @@
  * it. Departures:
  *  - the search for a node's neighbours uses the node's own code as the query: symmetric codes rank better among
  *    themselves than a float query ranks them;
- *  - the nearest RESORT candidates are put in order by their own vectors before the heuristic, which then compares codes;
+ *  - the nearest RESORT candidates are put in order by their own vectors; the heuristic then compares codes;
  *  - nodes linked in the same batch are compared with each other exactly, so near-duplicates that arrive together find
  *    each other;
  *  - the search keeps ef_construction candidates but expands only the nearest three quarters of them;
- *  - a candidate that is nearer to a chosen one than to the base, but by less than SPARE_FACTOR, is a spare: MAX_SPARES of
- *    them are taken (a little of Vamana's alpha). So copies of one vector, as near to each other as to the base, neither
- *    use up all links and fall apart from the rest nor are all left out.
+ *  - a candidate that is nearer to a chosen one than to the base, but by less than SPARE_FACTOR, is a spare, of which
+ *    MAX_SPARES are taken (a little of Vamana's alpha). So copies of one vector, as near to each other as to the base,
+ *    neither use up all links and fall apart from the rest nor are all left out.
  *
  * Levels: floor(-ln(u) / ln(M)) for u from a hash of (seed, row), decided by comparing the hash with 2^64 / M^level, so
  * that no library's logarithm matters.
@@ -206,9 +206,13 @@ static uint32_t candidates(const struct hnsw *index, struct hnsw_scratch *scratc
 /* Puts the mates that have this level into the pool. */
 static void meet_mates(const struct hnsw *index, struct hnsw_scratch *scratch, unsigned level, const uint32_t *mates,
                        const uint8_t *mate_levels, uint32_t mate_count, uint32_t ef) {
+    const struct hnsw_visited *visited = &scratch->visited;
+    bool walked = scratch->pool_count > 0;
     uint32_t n = 0;
     for (uint32_t i = 0; i < mate_count; i++) {
-        if (mate_levels[i] >= level) scratch->ids[n++] = mates[i];
+        /* One that is linked again can have been met on the walk. */
+        bool met = walked && visited->epochs[mates[i]] == visited->epoch;
+        if (mate_levels[i] >= level && !met) scratch->ids[n++] = mates[i];
     }
     hnsw_distances_codes(index, &scratch->probe, scratch->ids, n, scratch->rows, scratch->dots, scratch->distances);
     for (uint32_t i = 0; i < n; i++) {

@@ -28,7 +28,7 @@ struct hnsw_options {
     uint32_t m;               /* 4..64 */
     uint32_t ef_construction; /* 1..4096 */
     uint64_t seed;
-    /* Monotonic nanoseconds for the cost rule of filtered search; NULL: fixed costs. Never affects what is persisted. */
+    /* Monotonic nanoseconds for the cost rule of filtered search; NULL: fixed costs. Nothing persisted depends on it. */
     uint64_t (*clock_ns)(void *context);
     void *clock_context;
 };
@@ -62,7 +62,8 @@ void hnsw_decode(const struct hnsw *index, uint32_t row, float *out);
  * time. *pending is what is left. Cancelled or out of memory: the index is whole and the rest is still pending.
  * executor NULL: this thread alone.
  */
-VELTA_MUST_USE enum velta_status hnsw_link(struct hnsw *index, uint64_t max_nodes, const struct velta_executor *executor,
+VELTA_MUST_USE enum velta_status hnsw_link(struct hnsw *index, uint64_t max_nodes,
+                                           const struct velta_executor *executor,
                                            const struct velta_progress *progress, uint64_t *pending,
                                            struct velta_error *error);
 uint64_t hnsw_pending(const struct hnsw *index);
@@ -111,7 +112,8 @@ VELTA_MUST_USE enum velta_status hnsw_calibrate(struct hnsw *index, struct velta
 
 /*
  * Checks every invariant: degrees within bounds, no dangling, self or duplicate edge, levels consistent, every linked
- * node reachable from the entry, maps inverse of each other, codes those of the vectors, tail and removed lists right.
+ * node reachable from the entry (when no more than a small share changed since the last whole walk, that is not asked),
+ * maps inverse of each other, codes those of the vectors, tail and removed lists right.
  */
 VELTA_MUST_USE enum velta_status hnsw_check(const struct hnsw *index, struct velta_error *error);
 

@@ -1,7 +1,7 @@
 /*
- * Local order for a bulk load: neighbours get neighbouring ids, so that a search walks over fewer cache lines and pages.
+ * Local order for a bulk load: neighbours get neighbouring ids, so that a search walks over fewer lines and pages.
  *
- * Nodes are assigned to the nearest of up to ORDER_PIVOTS pivots, taken evenly from among them; pivots are chained, each
+ * Nodes are assigned to the nearest of ORDER_PIVOTS pivots, taken evenly from among them; pivots are chained, each
  * followed by the nearest one not yet in the chain; nodes are numbered in the order of their pivots. Only nodes
  * without links are moved, so no list changes. Each node is ordered once: ids below index->ordered_count stay.
  */

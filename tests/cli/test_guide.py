@@ -80,7 +80,7 @@ def test_matching_can_fail(folder):
     assert folder.is_dir()
 
 
-def test_guide(folder):
+def prepare(folder):
     _, environment = install(folder)
     sanitized = folder / 'bin'  # the sessions run the command that checks itself
     sanitized.mkdir()
@@ -88,10 +88,27 @@ def test_guide(folder):
     (sanitized / 'velta').chmod(0o755)
     environment['PATH'] = '%s:%s' % (sanitized, environment['PATH'])
     (folder / 'demo').symlink_to(ROOT / 'demo')
+    return environment
+
+
+def test_guide(folder):
+    environment = prepare(folder)
     programs = [lines for kind, lines, _ in blocks('docs/GUIDE.md') if kind == 'c']
     assert len(programs) == 1
     (folder / 'books.c').write_text('\n'.join(programs[0]) + '\n')
     assert run_sessions('docs/GUIDE.md', folder, environment) > 30
+
+
+def test_readme(folder):
+    assert run_sessions('README.md', folder, prepare(folder)) == 2
+
+
+def test_links_lead_somewhere(folder):
+    documents = [path for pattern in ('*.md', 'docs/*.md', 'ADR/*.md', 'demo/*.md') for path in ROOT.glob(pattern)]
+    assert len(documents) >= 5 and folder.is_dir()
+    for path in documents:
+        for target in re.findall(r'\]\(([^)#:]+)\)', path.read_text(encoding='utf-8')):
+            assert (path.parent / target).exists(), '%s: %s' % (path, target)
 
 
 def test_c_api(folder):

@@ -1,4 +1,4 @@
-"""velta import as a user meets it: formats, inference, schemas, appending; and everything that must be refused whole."""
+"""velta import as a user meets it: formats, inference, schemas, appending; and what must be refused whole."""
 import pathlib
 import sys
 
@@ -264,7 +264,8 @@ def test_damaged_vector_files(folder):
     for name, content, says in [
             ('truncated.npy', good[:-1], ['bytes', str(len(good) - 1)]), ('longer.npy', good + b'x', 'bytes'),
             ('header.npy', good[:60], 'header'), ('tiny.npy', good[:7], 'header'), ('empty.npy', b'', 'not a file'),
-            ('other.npy', b'not numpy at all', 'neither'), ('shape.npy', good.replace(b'(20, 8)', b'(-2, 8)'), 'header'),
+            ('other.npy', b'not numpy at all', 'neither'),
+            ('shape.npy', good.replace(b'(20, 8)', b'(-2, 8)'), 'header'),
             ('huge.npy', good.replace(b'(20, 8), }   ', b'(2305843009213693952, 8), }'[:13]), ''),
             ('zero.npy', good.replace(b'(20, 8)', b'(20, 0)'), '0 dimensions'),
             ('short.fvecs', fvecs[:-3], 'row 19'), ('mixed.fvecs', fvecs[:36] + np.int32(7).tobytes() + fvecs[40:],
@@ -274,8 +275,8 @@ def test_damaged_vector_files(folder):
         bad[name] = says
     write_rows(folder / 'more.jsonl', [{'id': 'new-%d' % i} for i in range(20)])
     for name, says in bad.items():
-        velta('import', '--table', 'things', '--vectors', 'v=%s' % (folder / name), folder / 'more.jsonl', store, code=1,
-              says=says)
+        velta('import', '--table', 'things', '--vectors', 'v=%s' % (folder / name), folder / 'more.jsonl', store,
+              code=1, says=says)
     velta('import', '--table', 'things', '--vectors', 'v=%s' % (folder / 'absent.npy'), folder / 'more.jsonl', store,
           code=1, says='absent.npy')
     assert exported(store) == before

@@ -1,4 +1,4 @@
-"""velta search, apply, tag, compact, export, verify, inspect and bench as a user meets them, against numpy's answers."""
+"""velta search, apply, tag, compact, export, verify, inspect and bench as users meet them, against numpy's answers."""
 import json
 import pathlib
 import sys
@@ -148,7 +148,8 @@ def test_every_delta_does_its_arithmetic(folder):
         {'vectorId': 'row-10', 'operation': {'type': 'dense', 'vector': [1, 0, 0, 0, 0, 0, 0, 2]}},
         {'vectorId': 'row-11', 'operation': {'type': 'dense', 'vector': [1] * 8, 'mode': 'set'}},
         {'vectorId': 'row-12', 'operation': {'type': 'delete'}},
-        {'vectorId': 'brand-new', 'operation': {'type': 'create', 'vector': list(range(8))}, 'metadata': {'by': 'test'}},
+        {'vectorId': 'brand-new', 'operation': {'type': 'create', 'vector': list(range(8))},
+         'metadata': {'by': 'test'}},
     ])
     one[1] += np.float32(0.5)
     one[6] -= np.float32(0.25)

@@ -37,9 +37,9 @@ class Ran:
 
 
 def velta(*arguments, code=0, fast=False, says=None, stdin=None, folder=None):
-    """Runs the command, checks its exit code (one, or a tuple of allowed ones), and that its messages hold what they should say."""
-    done = subprocess.run([FAST if fast else CHECKED, *map(str, arguments)], capture_output=True, text=True, check=False,
-                          input=stdin if stdin is not None else '', cwd=folder)
+    """Runs the command, checks its exit code (one, or a tuple of allowed ones), and what its messages must hold."""
+    done = subprocess.run([FAST if fast else CHECKED, *map(str, arguments)], capture_output=True, text=True,
+                          check=False, input=stdin if stdin is not None else '', cwd=folder)
     shown = 'velta %s\nexit code %d\n%s%s' % (' '.join(map(str, arguments)), done.returncode, done.stdout[-2000:],
                                             done.stderr[-4000:])
     assert 'Sanitizer' not in done.stderr and 'runtime error' not in done.stderr, shown

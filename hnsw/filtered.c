@@ -4,7 +4,7 @@
  * The matching rows are given as a bitmap with its count. Neither walking through rows that do not match (ACORN's
  * two-hop neighbours: Patel et al. 2024, arXiv:2403.04871) nor a fixed pool holds recall when the matching rows lie
  * far from the query, so here
- *  - the walk starts from the plain descent's end and from matching rows spread evenly through the bitmap, because
+ *  - the walk starts from the plain descent's end and from matching ones spread evenly through the nodes, because
  *    the part of the graph that matches may lie elsewhere, or fall apart;
  *  - only matching nodes are kept and queued; where less than nine tenths of a node's links match, the links of those
  *    that do not are looked through, up to TWO_HOP_IDS; the first STRANGERS nodes that do not match are expanded as
@@ -24,7 +24,16 @@
 
 #include "hnsw/search.h"
 
-enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 160, MIN_EXPANSIONS = 48, PROBE = 12, DENSE = 35 };
+enum {
+    SEEDS = 64,
+    SEED_TRIES = 64,
+    TWO_HOP_IDS = 32,
+    STRANGERS = 48,
+    FILTERED_EF = 160,
+    MIN_EXPANSIONS = 48,
+    PROBE = 12,
+    DENSE = 35
+};
 #define SPEND 0.7F
 #define EASY_VISITS 1500.0F
 #define HARD_VISITS 8000.0F
@@ -32,7 +41,8 @@ enum { SEEDS = 64, TWO_HOP_IDS = 32, STRANGERS = 48, FILTERED_EF = 160, MIN_EXPA
 #define VISIT_NS 25.0F /* per node visited */
 #define HARD_VISITS_MAX 1e9F
 #define HARD_FADES 0.995F
-#define LEARNING 0.125F /* weight of the newest measurement */
+#define COST_FADES 0.998F /* what is not tried is tried again some day */
+#define LEARNING 0.125F   /* weight of the newest measurement */
 
 struct walk_state {
     struct hnsw *index;
@@ -197,7 +207,7 @@ static void visit_gathered(struct walk_state *walk) {
     walk->gathered = walk->strange_count = 0;
 }
 
-/* Matching rows spread evenly through the bitmap, and where a plain search would begin. */
+/* Matching nodes spread evenly through the nodes, and where a plain search would begin. */
 static void seed(struct walk_state *walk) {
     struct hnsw *index = walk->index;
     struct hnsw_scratch *scratch = index->scratch;
@@ -205,11 +215,11 @@ static void seed(struct walk_state *walk) {
     hnsw_visited_next(&scratch->visited);
     uint16_t *epochs = scratch->visited.epochs, epoch = scratch->visited.epoch;
     scratch->pool_count = 0;
-    uint32_t count = 0;
-    /* The last word may reach beyond the rows that the bitmap has, so rows are taken from nodes. */
-    for (uint32_t i = 0; i < SEEDS; i++) {
-        uint32_t node = (uint32_t)((uint64_t)index->node_count * i / SEEDS);
-        uint32_t end = (uint32_t)((uint64_t)index->node_count * (i + 1) / SEEDS);
+    uint32_t count = 0, seeds = walk->task->matching > index->node_count / 4 ? SEEDS / 4 : SEEDS;
+    for (uint32_t i = 0; i < seeds; i++) {
+        uint32_t node = (uint32_t)((uint64_t)index->node_count * i / seeds);
+        uint32_t end = (uint32_t)((uint64_t)index->node_count * (i + 1) / seeds);
+        if (end > node + SEED_TRIES) end = node + SEED_TRIES;
         while (node < end && !hnsw_matches(index, walk->rows, node))
             node++;
         if (node == end || node == start || !(index->flags[node] & HNSW_NODE_LINKED)) continue;
@@ -304,7 +314,8 @@ static bool answer_by_graph(struct hnsw *index, struct hnsw_task *task) {
     seed(&walk);
     bool complete = traverse(&walk);
     float visits = (float)index->scratch->nodes_visited;
-    if (start) learn(&index->cost_visit_ns, VISIT_NS, (float)(now_ns(index) - start) / visits);
+    /* Given up, the descent and the seeds weigh too much. */
+    if (start && complete) learn(&index->cost_visit_ns, VISIT_NS, (float)(now_ns(index) - start) / visits);
     if (walk.hard) learn_hard(index, visits, complete, walk.expansions > 2 * PROBE);
     task->report.nodes_visited = index->scratch->nodes_visited;
     task->report.strategy = HNSW_GRAPH_FILTERED;
@@ -317,6 +328,7 @@ void hnsw_answer_filtered(struct hnsw *index, struct hnsw_task *task) {
     bool try_graph = scan_ns(index, task) > EASY_VISITS * or_default(index->cost_visit_ns, VISIT_NS);
     if (try_graph && answer_by_graph(index, task)) return;
     uint64_t start = now_ns(index);
+    if (start && !try_graph) index->cost_visit_ns = or_default(index->cost_visit_ns, VISIT_NS) * COST_FADES;
     hnsw_answer_codes(index, task);
     task->report.strategy = try_graph ? HNSW_GRAPH_THEN_EXACT : HNSW_EXACT_CODES;
     if (start) learn(&index->cost_scan_ns, SCAN_NS, (float)(now_ns(index) - start) / (float)task->matching);

@@ -39,7 +39,7 @@ enum {
     HNSW_SCAN_BATCH = 32,    /* rows scanned at a time: their lines are asked for one batch ahead */
     HNSW_SCAN_VECTORS = 100, /* matching rows that are scanned by their vectors at once */
     HNSW_SCAN_CODES = 768,   /* matching rows that are always scanned by codes */
-    HNSW_WALK_SHARE = 24,    /* a scan of more than this part of the nodes goes in their order */
+    HNSW_WALK_SHARE = 8,     /* a scan of more than this part of the nodes goes in their order */
     HNSW_PLAIN_EF = 64,      /* default ef */
     HNSW_DOUBTFUL_KEYS = 4096,
     HNSW_HEAP_KEYS = 16384,

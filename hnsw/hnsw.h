@@ -28,7 +28,7 @@ struct hnsw_options {
     uint32_t m;               /* 4..64 */
     uint32_t ef_construction; /* 1..4096 */
     uint64_t seed;
-    /* Monotonic nanoseconds for the cost rule of filtered search; NULL: fixed costs. Nothing persisted depends on it. */
+    /* Monotonic nanoseconds for the cost rule of filtered search; NULL: fixed costs. Nothing kept depends on it. */
     uint64_t (*clock_ns)(void *context);
     void *clock_context;
 };

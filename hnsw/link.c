@@ -151,10 +151,8 @@ static void find_members(void *argument, struct hnsw_scratch *scratch, uint32_t 
     }
 }
 
-static void write_members(void *argument, struct hnsw_scratch *scratch, uint32_t first, uint32_t last) {
-    (void)scratch;
-    struct batch *batch = argument;
-    for (uint32_t i = first; i < last; i++) {
+static void write_members(struct batch *batch) {
+    for (uint32_t i = 0; i < batch->count; i++) {
         for (unsigned level = 0; level <= batch->levels[i]; level++) {
             const struct hnsw_links *list = &batch->lists[batch->first_list[i] + level];
             hnsw_write_links(batch->team->index, batch->nodes[i], level, list->ids, list->count);
@@ -258,7 +256,7 @@ static enum velta_status link_batch(struct batch *batch, struct velta_error *err
     enum velta_status status = batch_reserve(batch, error);
     if (status) return status;
     hnsw_team_run(batch->team, batch->count, 4, find_members, batch);
-    hnsw_team_run(batch->team, batch->count, 64, write_members, batch);
+    write_members(batch); /* too little to share out */
     group_edges(batch);
     hnsw_team_run(batch->team, batch->group_count, 64, link_back, batch);
     settle(batch);

@@ -79,7 +79,10 @@ static double median(double *values, size_t count) {
     return values[count / 2];
 }
 
-/* splitmix64 (Steele, Lea, Flood, 2014); a Gaussian is the sum of twelve 16-bit uniforms, centred. */
+/*
+ * splitmix64 (Steele, Lea, Flood, 2014). A Gaussian is the sum of twelve uniforms, centred, one of them of 64 bits so
+ * that every bit of the float is random: no log can shrink it by luck.
+ */
 static uint64_t random_state = 20261121;
 
 static uint64_t random_bits(void) {
@@ -94,13 +97,13 @@ static uint32_t random_below(uint32_t limit) {
 }
 
 static float gaussian(void) {
-    int32_t sum = 0;
+    double sum = (double)random_bits() * 0x1p-64 - 6;
     for (int i = 0; i < 3; i++) {
         uint64_t bits = random_bits();
-        sum += (int32_t)(bits & 65535) + (int32_t)(bits >> 16 & 65535) + (int32_t)(bits >> 32 & 65535) +
-               (int32_t)(bits >> 48);
+        sum +=
+            (double)((bits & 65535) + (bits >> 16 & 65535) + (bits >> 32 & 65535) + (i < 2 ? bits >> 48 : 0)) * 0x1p-16;
     }
-    return (float)(sum - 12 * 32768) / 65536.0F;
+    return (float)sum;
 }
 
 /* Bytes that this process has given to write calls so far. */

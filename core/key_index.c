@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/bytes.h"
+#include "core/column_slab.h"
 #include "core/error.h"
 #include "core/hash.h"
 
@@ -164,6 +165,22 @@ void key_index_remove(struct key_index *index, uint32_t row) {
 uint32_t key_index_find_int(const struct key_index *index, int64_t key) {
     assert(!index->column->dictionary);
     return index->slots ? index->slots[find_slot(index, key)] : VELTA_NO_ROW;
+}
+
+void key_index_prefetch_int(const struct key_index *index, int64_t key) {
+    if (index->slots) {
+        __builtin_prefetch(&index->slots[home_of(key, index->slot_count)]);
+    }
+}
+
+uint32_t key_index_guess_int(const struct key_index *index, int64_t key) {
+    const struct column *column = index->column;
+    uint32_t row = index->slots ? index->slots[home_of(key, index->slot_count)] : VELTA_NO_ROW;
+    if (row != VELTA_NO_ROW) {
+        const struct column_slab *slab = &column->slabs[column_slab_index(column, row)];
+        __builtin_prefetch((const char *)slab->values + (size_t)column_slab_row(column, row) * slab->width);
+    }
+    return row;
 }
 
 uint32_t key_index_find_text(const struct key_index *index, const void *key, size_t size_bytes) {

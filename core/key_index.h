@@ -21,6 +21,9 @@ VELTA_MUST_USE enum velta_status key_index_reserve(struct key_index *index, size
 bool key_index_insert(struct key_index *index, uint32_t row);
 void key_index_remove(struct key_index *index, uint32_t row);            /* before its key leaves the column */
 uint32_t key_index_find_int(const struct key_index *index, int64_t key); /* or VELTA_NO_ROW */
+void key_index_prefetch_int(const struct key_index *index, int64_t key); /* the memory that finding looks at first */
+/* The row at the key's first place, not compared (its key is prefetched), or VELTA_NO_ROW. */
+uint32_t key_index_guess_int(const struct key_index *index, int64_t key);
 uint32_t key_index_find_text(const struct key_index *index, const void *key, size_t size_bytes);
 uint64_t key_index_memory_bytes(const struct key_index *index);
 

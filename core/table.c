@@ -157,6 +157,17 @@ uint32_t table_find_int(const struct table *table, int64_t key) {
     return table->key_column->spec.type == VELTA_INT ? key_index_find_int(table->keys, key) : VELTA_NO_ROW;
 }
 
+void table_prefetch_int(const struct table *table, int64_t key) {
+    if (table->key_column && table->key_column->spec.type == VELTA_INT) {
+        key_index_prefetch_int(table->keys, key);
+    }
+}
+
+uint32_t table_guess_int(const struct table *table, int64_t key) {
+    bool has_keys = table->key_column && table->key_column->spec.type == VELTA_INT;
+    return has_keys ? key_index_guess_int(table->keys, key) : VELTA_NO_ROW;
+}
+
 uint32_t table_find_text(const struct table *table, const void *key, size_t size_bytes) {
     if (!table->key_column || table->key_column->spec.type != VELTA_STRING) {
         return VELTA_NO_ROW;

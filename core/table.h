@@ -46,6 +46,10 @@ VELTA_MUST_USE enum velta_status table_add_column(struct table *table, const str
 
 /* Row of a key, or VELTA_NO_ROW; also when keys are of the other type. Dead rows are not found. */
 uint32_t table_find_int(const struct table *table, int64_t key);
+/* Asks the machine for the memory where table_find_int will look. */
+void table_prefetch_int(const struct table *table, int64_t key);
+/* The row that table_find_int will look at first, hence most likely the key's; VELTA_NO_ROW: none. */
+uint32_t table_guess_int(const struct table *table, int64_t key);
 uint32_t table_find_text(const struct table *table, const void *key, size_t size_bytes);
 
 /*

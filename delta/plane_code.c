@@ -23,17 +23,28 @@ void plane_count(const uint8_t *bytes, size_t size_bytes, uint32_t counts[256]) 
     }
 }
 
-/* Symbols by count, then by value, ascending. Returns how many occur. */
+/* Symbols by count, then by value, ascending: runs of doubling length are merged. Returns how many occur. */
 static unsigned sort_symbols(const uint32_t counts[256], uint8_t symbols[256]) {
+    uint64_t keys[2][256]; /* count << 8 | value */
     unsigned used = 0;
+    unsigned from = 0;
     for (unsigned value = 0; value < 256; value++) {
-        if (counts[value] == 0) continue;
-        unsigned at = used++;
-        while (at > 0 && counts[symbols[at - 1]] > counts[value]) {
-            symbols[at] = symbols[at - 1];
-            at--;
+        if (counts[value] > 0) keys[0][used++] = (uint64_t)counts[value] << 8 | value;
+    }
+    for (unsigned run = 1; run < used; run *= 2, from ^= 1) {
+        for (unsigned first = 0; first < used; first += 2 * run) {
+            unsigned left = first;
+            unsigned middle = first + run < used ? first + run : used;
+            unsigned right = middle;
+            unsigned end = first + 2 * run < used ? first + 2 * run : used;
+            for (unsigned at = first; at < end; at++) {
+                bool take_left = left < middle && (right == end || keys[from][left] < keys[from][right]);
+                keys[from ^ 1][at] = keys[from][take_left ? left++ : right++];
+            }
         }
-        symbols[at] = (uint8_t)value;
+    }
+    for (unsigned i = 0; i < used; i++) {
+        symbols[i] = (uint8_t)keys[from][i];
     }
     return used;
 }

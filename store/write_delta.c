@@ -503,6 +503,27 @@ static enum velta_status add_birth(struct delta_batch *batch, size_t i, struct v
     return status;
 }
 
+/*
+ * Asks for the memory that finding the row of a delta needs, of a batch ahead of its turn. A delta alone cannot be
+ * asked for ahead; but the row that its key most likely has is known before the key has been compared.
+ */
+static void prefetch_rows(const struct delta_batch *batch, size_t i) {
+    const struct table *table = batch->writing.table;
+    const struct velta_delta *delta = &batch->deltas[i];
+    const size_t soon = 4;
+    if (batch->delta_count == 1) {
+        uint32_t row = delta->use_row || !table->key_column ? delta->row : table_guess_int(table, delta->key_int);
+        apply_prefetch(database_table(batch->writing.handle), (uint32_t)batch->column_number, row, false);
+        return;
+    }
+    if (i + 2 * soon < batch->delta_count) {
+        table_prefetch_int(table, delta[2 * soon].key_int);
+    }
+    if (i + soon < batch->delta_count) {
+        (void)table_guess_int(table, delta[soon].key_int);
+    }
+}
+
 static enum velta_status add_delta(struct delta_batch *batch, size_t i, struct velta_error *error) {
     static const enum delta_operation operations[] = {
         [VELTA_DELTA_SPARSE] = DELTA_SPARSE,
@@ -531,9 +552,6 @@ static enum velta_status add_delta(struct delta_batch *batch, size_t i, struct v
     }
     if (delta->operation == VELTA_DELTA_DELETE) {
         return add_death(batch, row, error);
-    }
-    if (batch->delta_count == 1) {
-        apply_prefetch(database_table(batch->writing.handle), (uint32_t)batch->column_number, row, false);
     }
     bool has_values = delta->operation == VELTA_DELTA_SPARSE || delta->operation == VELTA_DELTA_DENSE;
     struct vector_delta vector = {
@@ -601,6 +619,7 @@ static enum velta_status apply_batch(struct delta_batch *batch, int64_t time_ms,
     uint32_t few_sources[FEW_DELTAS];
     enum velta_status status = allocate_batch(batch, few, few_sources, error);
     for (size_t i = 0; i < batch->delta_count && !status; i++) {
+        prefetch_rows(batch, i);
         status = add_delta(batch, i, error);
     }
     status = status ? status : end_run(batch, error);

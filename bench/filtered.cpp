@@ -1,6 +1,6 @@
 /*
- * Search under a filter given as a bitmap: recall@10 and queries a second, beside hnswlib at the smallest ef of 64, 128,
- * 256 and 512 whose recall reaches 0.99.
+ * Search under a filter given as a bitmap: recall@10 and queries a second, beside hnswlib at the smallest ef of 64,
+ * 128, 256 and 512 whose recall reaches 0.99.
  *
  * The matching rows are a share of all: at random (one filter for all queries), the nearest to the query, or the
  * farthest from it (a filter per query). Both engines have the filter set outside the time measured. The peer is asked

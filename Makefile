@@ -178,13 +178,16 @@ $(BUILD)/$1/tests/libsupport.a: $(support_c:%.c=$(BUILD)/$1/%.o)
 	@rm -f $$@ && ar rcsD $$@ $$^
 $(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(BUILD)/$1/tests/libsupport.a $(call engine_o,$1)
 	@echo "  LINK    $$@"
-	@$(if $(filter fuzz clang,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(LDLIBS)
+	@$(if $(filter fuzz clang,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(CLI_LDLIBS) $(LDLIBS)
 endef
 $(eval $(call test_rules,native))
 $(eval $(call test_rules,asan))
 $(eval $(call test_rules,cov))
 $(eval $(call test_rules,clang))
 $(eval $(call test_rules,fuzz))
+
+# The command's readers, without its main.
+$(BUILD)/fuzz/tests/fuzz/fuzz_import: $(patsubst %,$(BUILD)/fuzz/cli/%.o,common vectors columns rows schema)
 
 # What the other compiler makes of one scripted life (tests/tidy/check_compilers.py).
 lives := $(patsubst %,$(BUILD)/clang/%,$(filter tests/property/test_same_life,$(programs)))

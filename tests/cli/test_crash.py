@@ -6,6 +6,7 @@ none in part. In `make soak` ($VELTA_SOAK) there are far more rounds.
 import json
 import os
 import pathlib
+import pty
 import random
 import signal
 import subprocess
@@ -120,6 +121,35 @@ def test_killed_while_applying(folder):
         total = steps[0]
         velta('verify', store, fast=True)
     assert total > ROUNDS, 'hardly anything was applied: %d' % total
+
+
+def on_terminal(*arguments):
+    """(exit code, what a terminal shows) of a run whose messages go to one."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([FAST, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=theirs)
+    os.close(theirs)
+    shown = b''
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    return process.wait(timeout=60), shown.decode()
+
+
+def test_progress_is_for_terminals(folder):
+    arguments = import_arguments(folder)
+    code, shown = on_terminal(*arguments, folder / 's.velta')
+    assert code == 0 and '%' in shown and '[###' in shown and 'indexing' in shown, shown
+    assert shown.rstrip().endswith("table 't': %d rows added, primary key 'id'" % ROWS), shown[-200:]
+    code, shown = on_terminal(*arguments, '--quiet', folder / 'q.velta')
+    assert (code, shown) == (0, '')
+    assert on_terminal('verify', folder / 's.velta')[1].rstrip().endswith('is sound')
 
 
 def test_two_processes_do_not_write_at_once(folder):

@@ -1,9 +1,9 @@
 """Real data through the command: every row in, every filter answered at the default ef, recall@10 by distance >= 0.99.
 
 With the whole data set beside the repository (../shared/data/debpkg, or $VELTA_DATA) that is 61,436 rows, 1,000
-held-out queries and five filters whose exact answers come with it. Without it, only the committed slice
-is used (which is said), with numpy's exact answers. A found row counts when its similarity is at least the k-th exact one's,
-to 1e-6; that also proves that it matches the filter, since the rows are checked by their numbers.
+held-out queries and five filters whose exact answers come with it. Without it, only the committed
+slice is used (which is said), with numpy's exact answers. A found row counts when it matches the filter and its
+similarity is at least the k-th exact one's, to 1e-6.
 """
 import json
 import pathlib

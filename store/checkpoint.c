@@ -156,9 +156,14 @@ struct loading {
     uint64_t total;
 };
 
-static enum velta_status load_segment(struct velta *db, const struct segment *segment, struct loading *loading,
-                                      struct velta_error *error) {
+/* The checked bytes of a segment: where the host has them, or read into the buffer. */
+static enum velta_status fetch_segment(struct velta *db, const struct segment *segment, struct loading *loading,
+                                       const void **bytes, struct velta_error *error) {
     size_t size_bytes = (size_t)segment->size_bytes; /* lies within the file, as the directory was checked to do */
+    *bytes = db->host.view ? db->host.view(db->host.context, STORAGE_DATA, segment->offset, segment->size_bytes) : NULL;
+    if (*bytes) {
+        return storage_check_segment(segment, *bytes, error);
+    }
     if (segment->size_bytes > SIZE_MAX / 2) {
         return velta_fail(error, VELTA_LIMIT, segment->offset, "a segment is too large for this machine");
     }
@@ -171,12 +176,19 @@ static enum velta_status load_segment(struct velta *db, const struct segment *se
         }
         loading->capacity = size_bytes;
     }
+    *bytes = loading->buffer;
     enum velta_status status = storage_begin_read(db->storage, segment, loading->buffer, error);
-    status = status ? status : commit_drive(db, error);
+    return status ? status : commit_drive(db, error);
+}
+
+static enum velta_status load_segment(struct velta *db, const struct segment *segment, struct loading *loading,
+                                      struct velta_error *error) {
+    const void *bytes;
+    enum velta_status status = fetch_segment(db, segment, loading, &bytes, error);
     if (status) {
         return status;
     }
-    status = snapshot_read_segment(&db->state, &segment->key, loading->buffer, segment->size_bytes, error);
+    status = snapshot_read_segment(&db->state, &segment->key, bytes, segment->size_bytes, error);
     if (status == VELTA_CORRUPT && error && error->offset != VELTA_NO_OFFSET) {
         error->offset += segment->offset;
     }

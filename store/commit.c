@@ -6,8 +6,8 @@
  *   memory   a database without storage has no log
  *
  * Invariants
- *  - What is applied is in the log or in db->pending; what is in the log is whole batches, but for a batch that is being
- *    written, whose frames are taken back (storage_begin_rollback) when it is given up.
+ *  - What is applied is in the log or in db->pending; what is in the log is whole batches, but for a batch that is
+ *    being written, whose frames are taken back (storage_begin_rollback) when it is given up.
  *  - A batch that fails before it is applied leaves state, log and pending as they were. Only failing storage leaves a
  *    trace: the database is poisoned, because what is on the medium is not known until it is opened again.
  *  - A batch larger than FRAME_BYTES shares no frame with earlier ones, so that taking it back takes nothing else.

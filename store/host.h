@@ -15,6 +15,8 @@ struct velta_host {
     void *context;
     void (*execute)(void *context, const struct storage_operation *operation, struct storage_result *result);
     void (*close)(void *context); /* frees the context; releases locks */
+    /* Optional: bytes of a file that lie in memory and stay as they are until close, or NULL. Spares loading a copy. */
+    const void *(*view)(void *context, enum storage_file file, uint64_t offset, uint64_t size_bytes);
 };
 
 /*

@@ -99,6 +99,13 @@ static void memory_host_execute(void *context, const struct storage_operation *o
     }
 }
 
+static const void *memory_host_view(void *context, enum storage_file file, uint64_t offset, uint64_t size_bytes) {
+    const struct memory_host *host = context;
+    const struct memory_file *from = &host->files[file];
+    bool inside = offset <= from->size_bytes && size_bytes <= from->size_bytes - offset;
+    return inside ? from->bytes + offset : NULL;
+}
+
 static void memory_host_close(void *context) {
     struct memory_host *host = context;
     for (unsigned i = 0; i < 2 && !host->view; i++) {
@@ -142,6 +149,7 @@ enum velta_status host_open_view(struct memory *memory, const void *data, uint64
     enum velta_status status = make(memory, out, &host, error);
     if (!status) {
         host->view = true;
+        out->view = memory_host_view;
         host->files[STORAGE_DATA].bytes = (uint8_t *)(uintptr_t)data; /* never written: view */
         host->files[STORAGE_DATA].size_bytes = (size_t)size_bytes;
     }

@@ -10,8 +10,8 @@ struct writing {
     struct velta *db;
     struct table *table;
     struct arena arena;
-    int64_t now_ms;  /* rows that expire by then are not there */
-    int64_t time_ms; /* of the changes being added; 0: the batch's */
+    int64_t now_ms;         /* rows that expire by then are not there */
+    int64_t time_ms;        /* of the changes being added; 0: the batch's */
     struct change *changes; /* `few`, or the arena's */
     size_t change_count;
     size_t change_capacity;

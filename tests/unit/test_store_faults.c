@@ -1,6 +1,6 @@
 /*
- * Every public call with every allocation refused in turn, and a life with every storage operation failing in every way:
- * a status, the state as it was (by the digest of an export), and a second attempt that gives the same as the first
+ * Every public call with every allocation refused in turn, and a life with every storage operation failing in every
+ * way: a status, the state as it was (by the digest of an export), and a second attempt that gives the same as the first
  * would have.
  */
 #include "tests/unit/store_testing.h"
@@ -479,7 +479,7 @@ static void run_undisturbed(const struct velta_options *options, operation *cons
     world_free(&world);
 }
 
-/* After a failure in step i: reads go on, writes are refused, and reopening finds the state before or after the step. */
+/* After a failure in step i: reads go on, writes are refused, reopening finds the state before or after the step. */
 static void check_poisoned(struct world *world, operation *const *script, size_t i, const uint64_t *digests,
                            bool relaxed) {
     struct velta_error error = {0};

@@ -103,18 +103,21 @@ void column_slab_image_write(const struct column *column, size_t index, uint32_t
     const struct column_slab *slab = &column->slabs[index];
     struct shape shape = shape_of(column, index, row_count);
     uint8_t *to = out;
-    memset(to, 0, shape.total_bytes);
+    memset(to, 0, HEADER_BYTES); /* what follows is written once: a whole image is many of these */
     to[0] = shape.width;
     to[1] = shape.flags;
     bytes_put_u32(to + 4, shape.rows);
     if (shape.flags & HAS_VALUES) {
+        /* rows at the end that are NULL may be beyond what the slab has room for */
+        size_t had_bytes = column_value_bytes(column, slab->capacity_rows, shape.width);
+        size_t written_bytes = shape.value_bytes;
         if (column_is_integer(column)) {
             write_integers(slab, &shape, to + HEADER_BYTES);
         } else {
-            /* rows at the end that are NULL may be beyond what the slab has room for */
-            size_t had_bytes = column_value_bytes(column, slab->capacity_rows, shape.width);
-            memcpy(to + HEADER_BYTES, slab->values, had_bytes < shape.value_bytes ? had_bytes : shape.value_bytes);
+            written_bytes = had_bytes < written_bytes ? had_bytes : written_bytes;
+            memcpy(to + HEADER_BYTES, slab->values, written_bytes);
         }
+        memset(to + HEADER_BYTES + written_bytes, 0, padded(shape.value_bytes) - written_bytes);
         if (column->spec.type == VELTA_BOOL) {
             uint8_t *last = to + HEADER_BYTES + shape.value_bytes - sizeof(uint64_t);
             bytes_put_u64(last, bytes_get_u64(last) & last_word_mask(shape.rows));
@@ -124,6 +127,7 @@ void column_slab_image_write(const struct column *column, size_t index, uint32_t
         uint8_t *validity = to + HEADER_BYTES + padded(shape.value_bytes);
         uint8_t *last = validity + shape.validity_bytes - sizeof(uint64_t);
         memcpy(validity, slab->valid, shape.validity_bytes);
+        memset(validity + shape.validity_bytes, 0, padded(shape.validity_bytes) - shape.validity_bytes);
         bytes_put_u64(last, bytes_get_u64(last) & last_word_mask(shape.rows));
     }
 }

@@ -72,7 +72,17 @@ static void *system_allocate(void *context, size_t size_bytes, size_t alignment)
     if (alignment < sizeof(void *)) {
         alignment = sizeof(void *);
     }
-    return posix_memalign(&block, alignment, size_bytes) == 0 ? block : NULL;
+    if (posix_memalign(&block, alignment, size_bytes) != 0) {
+        return NULL;
+    }
+#if SYSTEM_MAPS_CHUNKS && defined(MADV_HUGEPAGE)
+    if (size_bytes >= 2 * (size_t)SYSTEM_CHUNK_ALIGNMENT) { /* exports and the like: first use costs a fault a page */
+        char *first = (char *)block + ((size_t)(-(uintptr_t)block) & (SYSTEM_CHUNK_ALIGNMENT - 1));
+        size_t whole_bytes = (size_t)((char *)block + size_bytes - first) & ~(size_t)(SYSTEM_CHUNK_ALIGNMENT - 1);
+        (void)madvise(first, whole_bytes, MADV_HUGEPAGE);
+    }
+#endif
+    return block;
 }
 
 static void system_release(void *context, void *block, size_t size_bytes, size_t alignment) {

@@ -379,6 +379,14 @@ static enum velta_status storage_replay_step(struct storage *storage, struct vel
     return VELTA_OK;
 }
 
+enum velta_status storage_check_segment(const struct segment *segment, const void *bytes, struct velta_error *error) {
+    if (hash_bytes(bytes, (size_t)segment->size_bytes) == segment->checksum) return VELTA_OK;
+    return velta_fail(error, VELTA_CORRUPT, segment->offset,
+                      "the checksum of segment %u/%u/%u/%u does not match its %llu bytes", segment->key.kind,
+                      segment->key.table, segment->key.column, segment->key.part,
+                      (unsigned long long)segment->size_bytes);
+}
+
 static enum velta_status storage_read_step(struct storage *storage, struct velta_error *error) {
     const struct segment *segment = &storage->read_segment;
     switch (storage->step) {
@@ -391,11 +399,7 @@ static enum velta_status storage_read_step(struct storage *storage, struct velta
         return VELTA_OK;
     case STEP_READ_DONE:
         storage->step = STEP_END;
-        if (hash_bytes(storage->read_buffer, (size_t)segment->size_bytes) == segment->checksum) return VELTA_OK;
-        return velta_fail(error, VELTA_CORRUPT, segment->offset,
-                          "the checksum of segment %u/%u/%u/%u does not match its %llu bytes", segment->key.kind,
-                          segment->key.table, segment->key.column, segment->key.part,
-                          (unsigned long long)segment->size_bytes);
+        return storage_check_segment(segment, storage->read_buffer, error);
     case STEP_REPLAY_BODY:
         return storage_replay_body(storage, storage->replay_buffer, error);
     default:

@@ -127,6 +127,9 @@ const struct storage_meta *storage_meta(const struct storage *storage);
 /* Starts reading one segment (verified against its checksum) into `buffer` of its size. Works when poisoned, too. */
 VELTA_MUST_USE enum velta_status storage_begin_read(struct storage *storage, const struct segment *segment,
                                                     void *buffer, struct velta_error *error);
+/* The check of a segment whose bytes came another way: CORRUPT when they are not the segment's. */
+VELTA_MUST_USE enum velta_status storage_check_segment(const struct segment *segment, const void *bytes,
+                                                       struct velta_error *error);
 /*
  * Starts reading the next committed frame of the log found at open, oldest first; after it ended, the body (which stays
  * until the next task) or NULL at the end of the log. offset: of the body in LOG. Replay comes before other changes.

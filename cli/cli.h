@@ -74,6 +74,12 @@ struct velta_progress cli_progress(const struct cli_common *common, const char *
 void cli_progress_end(void);
 bool cli_interrupted(void);
 
+/*
+ * Refuses to write an answer over a store: the one it comes from, or any that has its log beside it. Prints its own
+ * failure.
+ */
+int cli_check_output(const char *path, const char *store_path);
+
 /* "512M", "4G", "65536". */
 bool cli_parse_size(const char *text, uint64_t *size_bytes);
 bool cli_parse_count(const char *text, uint64_t max, uint64_t *count);

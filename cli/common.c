@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -357,6 +358,24 @@ int cli_close(velta *db, int code) {
         return cli_status(&error, "closing the store");
     }
     return code;
+}
+
+int cli_check_output(const char *path, const char *store_path) {
+    struct stat out;
+    struct stat store;
+    size_t length = strlen(path);
+    if (stat(path, &out) != 0) {
+        return CLI_OK;
+    }
+    if (stat(store_path, &store) == 0 && out.st_dev == store.st_dev && out.st_ino == store.st_ino) {
+        return cli_fail(CLI_FAILED, "%s is the store itself: write to another file", path);
+    }
+    char *log = cli_allocate(length + 5);
+    memcpy(log, path, length);
+    memcpy(log + length, "-log", 5);
+    bool has_log = access(log, F_OK) == 0;
+    free(log);
+    return has_log ? cli_fail(CLI_FAILED, "%s is a store with a log beside it: write to another file", path) : CLI_OK;
 }
 
 const char *cli_type_name(const struct velta_column *column, char out[64]) {

@@ -171,7 +171,11 @@ static int run_export(int argument_count, char **arguments) {
     if (argument_count - optind != 2) {
         return cli_usage(&cli_export, "give the store, then the file to write");
     }
-    int code = cli_open(&common, arguments[optind], true, true, &db);
+    int code = cli_check_output(arguments[optind + 1], arguments[optind]);
+    if (code != CLI_OK) {
+        return code;
+    }
+    code = cli_open(&common, arguments[optind], true, true, &db);
     if (code != CLI_OK) {
         return code;
     }

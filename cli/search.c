@@ -478,6 +478,10 @@ static int run(int argument_count, char **arguments) {
     if (code >= 0) {
         return code;
     }
+    code = search.out ? cli_check_output(search.out, search.store_path) : CLI_OK;
+    if (code != CLI_OK) {
+        return code;
+    }
     code = cli_open(&search.common, search.store_path, true, true, &db);
     if (code != CLI_OK) {
         return code;

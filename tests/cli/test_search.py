@@ -1,13 +1,14 @@
 """velta search, apply, tag, compact, export, verify, inspect and bench as users meet them, against numpy's answers."""
 import json
 import pathlib
+import subprocess
 import sys
 import time
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-from command import (exported, facts, run_tests, small_rows, small_store, unit_vectors,  # noqa: E402
+from command import (CHECKED, exported, facts, run_tests, small_rows, small_store, unit_vectors,  # noqa: E402
                      velta, write_rows)
 
 COMMANDS = ['import', 'search', 'apply', 'inspect', 'verify', 'compact', 'export', 'tag', 'bench']
@@ -268,6 +269,24 @@ def test_export_opens_and_is_canonical(folder):
     apply(folder, copy, [{'vectorId': 'row-5', 'operation': {'type': 'scale', 'factor': 2}}])
     assert np.array_equal(vector_of(copy, 'row-5'), vectors[5] * 4)
     velta('export', store, folder / 'no' / 'x.velta', code=1, says='x.velta')
+
+
+def test_answers_are_not_written_over_stores(folder):
+    store, vectors = small_store(folder)
+    other, _ = small_store(folder, name='other.velta')
+    before = store.read_bytes(), other.read_bytes()
+    (folder / 'link.velta').symlink_to(store)
+    np.save(folder / 'q.npy', vectors[:1])
+    for path, says in [(store, 'the store itself'), (folder / 'link.velta', 'the store itself'), (other, 'log beside')]:
+        velta('export', store, path, code=1, says=says)
+        velta('search', '--vectors', folder / 'q.npy', '--out', path, store, code=1, says=says)
+    assert before == (store.read_bytes(), other.read_bytes())
+    velta('verify', store)
+    velta('verify', other)
+    with open('/dev/full', 'w', encoding='ascii') as full:
+        done = subprocess.run([CHECKED, 'search', '--where', '', str(store)], stdout=full, stderr=subprocess.PIPE,
+                              text=True, check=False)
+    assert done.returncode == 1 and 'could not be written' in done.stderr
 
 
 def test_damage_is_found(folder):

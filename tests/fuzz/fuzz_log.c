@@ -12,7 +12,7 @@ static void stay(void *context) {
 }
 
 static struct velta_options options_over(struct velta_host *host, struct fake_storage *fake) {
-    *host = (struct velta_host){fake, execute, stay};
+    *host = (struct velta_host){.context = fake, .execute = execute, .close = stay};
     return (struct velta_options){.host = host,
                                   .memory_budget_bytes = FUZZ_BUDGET_BYTES,
                                   .checkpoint_bytes = UINT64_MAX,

@@ -148,8 +148,10 @@ static void put_text(struct cli_column *column, const char *text, size_t size_by
         column->data = cli_resize(column->data, capacity);
         column->text_capacity = capacity;
     }
-    memcpy((char *)column->data + column->text_bytes, text, size_bytes);
-    column->text_bytes += size_bytes;
+    if (size_bytes > 0) {
+        memcpy((char *)column->data + column->text_bytes, text, size_bytes);
+        column->text_bytes += size_bytes;
+    }
     column->offsets[column->count + 1] = column->text_bytes;
 }
 

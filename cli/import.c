@@ -446,13 +446,21 @@ static int learn_columns(struct import *import) {
 
 /* A store that this import made and could not fill is not left behind. */
 static void remove_store(const char *path) {
-    size_t length = strlen(path);
-    char *log = cli_allocate(length + 5);
-    memcpy(log, path, length);
-    memcpy(log + length, "-log", 5);
+    char *log = text_of(path, "-log", "");
     (void)remove(log);
     (void)remove(path);
     free(log);
+}
+
+/* A log without its store may hold changes of value: it is not taken for a new store's. */
+static int check_no_log(const char *path) {
+    char *log = text_of(path, "-log", "");
+    bool exists = access(log, F_OK) == 0;
+    int code = exists ? cli_fail(CLI_FAILED, "%s is the log of a store that is gone: bring %s back, or remove the log",
+                                 log, path)
+                      : CLI_OK;
+    free(log);
+    return code;
 }
 
 static int run(int argument_count, char **arguments) {
@@ -465,7 +473,8 @@ static int run(int argument_count, char **arguments) {
         import.table_name = import.default_name = name_from_path(import.rows_path);
     }
     bool fresh = access(import.store_path, F_OK) != 0;
-    code = fresh ? CLI_OK : cli_open(&import.common, import.store_path, false, true, &import.db);
+    code =
+        fresh ? check_no_log(import.store_path) : cli_open(&import.common, import.store_path, false, true, &import.db);
     if (code == CLI_OK) {
         code = learn_columns(&import);
     }

@@ -26,6 +26,11 @@ static FILE *open_rows(const char *path, uint64_t *size_bytes) {
     return file;
 }
 
+/* Bytes of the mark that some editors put before UTF-8 text. */
+static size_t mark_bytes(const char *text, size_t size_bytes) {
+    return size_bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
+
 /* ---- JSON Lines ---- */
 
 /* A list of numbers as floats in *list (kept and grown between calls). */
@@ -117,11 +122,12 @@ int columns_read_jsonl(struct cli_columns *columns, const char *path, const stru
     ssize_t length;
     for (size_t number = 1; code == CLI_OK && (length = getline(&line, &line_capacity, file)) >= 0; number++) {
         done_bytes += (uint64_t)length;
-        if (strspn(line, " \t\r\n") == (size_t)length) {
+        size_t skip = number == 1 ? mark_bytes(line, (size_t)length) : 0;
+        if (skip + strspn(line + skip, " \t\r\n") == (size_t)length) {
             continue;
         }
         json_error_t error;
-        json_t *row = json_loadb(line, (size_t)length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+        json_t *row = json_loadb(line + skip, (size_t)length - skip, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
         if (!row) {
             code = cli_fail(CLI_FAILED, "%s:%zu:%d: %s", path, number, error.column, error.text);
             break;
@@ -153,6 +159,7 @@ struct csv_state {
     size_t field_count;
     size_t field; /* of the row being read */
     size_t row;   /* 0: the header */
+    size_t line;  /* of the file, from 1 */
     int code;
 };
 
@@ -262,8 +269,8 @@ static void csv_field(void *text, size_t size_bytes, void *context) {
         return;
     }
     if (state->field >= state->field_count) {
-        state->code = cli_fail(CLI_FAILED, "%s: row %zu has more than the header's %zu fields", state->path, state->row,
-                               state->field_count);
+        state->code = cli_fail(CLI_FAILED, "%s:%zu: there are more than the header's %zu fields", state->path,
+                               state->line, state->field_count);
         return;
     }
     size_t index = state->column_of_field[state->field++];
@@ -277,7 +284,7 @@ static void csv_field(void *text, size_t size_bytes, void *context) {
     }
     char why[256];
     if (!columns_put(state->columns, column, &value, why, sizeof why)) {
-        state->code = cli_fail(CLI_FAILED, "%s: row %zu: column '%s': %s", state->path, state->row, column->name, why);
+        state->code = cli_fail(CLI_FAILED, "%s:%zu: column '%s': %s", state->path, state->line, column->name, why);
     }
 }
 
@@ -286,14 +293,27 @@ static void csv_row(int terminator, void *context) {
     (void)terminator;
     if (state->code == CLI_OK && state->row > 0) {
         if (state->field != state->field_count) {
-            state->code = cli_fail(CLI_FAILED, "%s: row %zu has %zu fields, the header %zu", state->path, state->row,
-                                   state->field, state->field_count);
+            state->code = cli_fail(CLI_FAILED, "%s:%zu: there are %zu fields, in the header %zu", state->path,
+                                   state->line, state->field, state->field_count);
             return;
         }
         columns_end_row(state->columns);
     }
     state->field = 0;
     state->row++;
+}
+
+/* Line by line, so that messages can name the line: a row's is the one where it ends. */
+static void csv_block(struct csv_state *state, struct csv_parser *parser, const char *block, size_t length) {
+    for (size_t at = 0; at < length && state->code == CLI_OK;) {
+        const char *end = memchr(block + at, '\n', length - at);
+        size_t part = end ? (size_t)(end - block) + 1 - at : length - at;
+        if (csv_parse(parser, block + at, part, csv_field, csv_row, state) != part && state->code == CLI_OK) {
+            state->code = cli_fail(CLI_FAILED, "%s:%zu: %s", state->path, state->line, csv_strerror(csv_error(parser)));
+        }
+        state->line += end != NULL;
+        at += part;
+    }
 }
 
 int columns_read_csv(struct cli_columns *columns, const char *path, const struct cli_common *common) {
@@ -308,14 +328,13 @@ int columns_read_csv(struct cli_columns *columns, const char *path, const struct
         exit(cli_fail(CLI_FAILED, "out of memory"));
     }
     struct velta_progress progress = cli_progress(common, "reading");
-    struct csv_state state = {.columns = columns, .path = path};
+    struct csv_state state = {.columns = columns, .path = path, .line = 1};
     char *block = cli_allocate(BLOCK);
     uint64_t done_bytes = 0;
     size_t length;
     while (state.code == CLI_OK && (length = fread(block, 1, BLOCK, file)) > 0) {
-        if (csv_parse(&parser, block, length, csv_field, csv_row, &state) != length && state.code == CLI_OK) {
-            state.code = cli_fail(CLI_FAILED, "%s: row %zu: %s", path, state.row, csv_strerror(csv_error(&parser)));
-        }
+        size_t skip = done_bytes == 0 ? mark_bytes(block, length) : 0;
+        csv_block(&state, &parser, block + skip, length - skip);
         done_bytes += length;
         if (state.code == CLI_OK && !progress.report(progress.context, done_bytes, size_bytes)) {
             state.code = cli_fail(CLI_INTERRUPTED, "interrupted while reading %s; nothing was stored", path);
@@ -325,7 +344,7 @@ int columns_read_csv(struct cli_columns *columns, const char *path, const struct
         state.code = cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
     }
     if (state.code == CLI_OK && csv_fini(&parser, csv_field, csv_row, &state) != 0) {
-        state.code = cli_fail(CLI_FAILED, "%s: row %zu: the last quoted field is not closed", path, state.row);
+        state.code = cli_fail(CLI_FAILED, "%s:%zu: the last quoted field is not closed", path, state.line);
     }
     for (size_t i = 0; state.code == CLI_OK && i < columns->count; i++) {
         if (!columns->items[i].declared && columns->items[i].spec.type) {

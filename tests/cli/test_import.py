@@ -56,6 +56,31 @@ def test_csv(folder):
     assert got[1]['name'] == 'two\nlines' and got[2]['name'] is None and got[2]['price'] == -300
 
 
+def test_byte_order_marks_are_skipped(folder):
+    (folder / 'r.csv').write_bytes(b'\xef\xbb\xbfa,b\n1,2\n')
+    (folder / 'r.jsonl').write_bytes(b'\xef\xbb\xbf{"a": 1, "b": 2}\n')
+    for name in ['r.csv', 'r.jsonl']:
+        velta('import', folder / name, folder / (name + '.velta'))
+        assert listed(folder / (name + '.velta')) == [{'row': 0, 'a': 1, 'b': 2}]
+
+
+def test_text_may_hold_anything_but_bad_utf8(folder):
+    (folder / 'r.jsonl').write_text('{"a": "x\\u0000y\\t\\"", "b": "", "c": "\\ud83d\\ude00"}\n')
+    velta('import', folder / 'r.jsonl', folder / 's.velta')
+    assert listed(folder / 's.velta') == [{'row': 0, 'a': 'x\0y\t"', 'b': '', 'c': '\U0001f600'}]
+    (folder / 'bad.csv').write_bytes(b'a,b\n1,\xff\xfe\n')
+    velta('import', folder / 'bad.csv', folder / 'bad.velta', code=1, says=['row 0', 'UTF-8'])
+
+
+def test_a_log_without_its_store_is_kept(folder):
+    store, _ = small_store(folder, count=5)
+    store.unlink()
+    log = pathlib.Path(str(store) + '-log')
+    before = log.read_bytes()
+    velta('import', folder / 'things.jsonl', store, code=1, says='bring')
+    assert log.read_bytes() == before and not store.exists()
+
+
 def test_csv_from_standard_input(folder):
     store = folder / 's.velta'
     velta('import', '--format', 'csv', '--table', 'piped', '-', store, stdin='a,b\n1,x\n2,y\n')
@@ -220,11 +245,12 @@ def test_duplicate_keys_name_the_row(folder):
 
 
 def test_bad_csv(folder):
-    bad_rows(folder, 'id,x\n1,2\n3\n', 1, ['row 2', '1 field'], ending='csv')
-    bad_rows(folder, 'id,x\n1,2\n3,4,5\n', 1, ['row 2', '2 fields'], ending='csv')
-    bad_rows(folder, 'id,x\n1,"open\n', 1, 'quoted field', ending='csv')
+    bad_rows(folder, 'id,x\n1,2\n3\n', 1, ['bad.csv:3:', '1 field'], ending='csv')
+    bad_rows(folder, 'id,x\n1,2\n3,4,5\n', 1, ['bad.csv:3:', '2 fields'], ending='csv')
+    bad_rows(folder, 'id,x\n1,"open\n', 1, ['bad.csv:', 'quoted field'], ending='csv')
     bad_rows(folder, 'id,\n1,2\n', 1, ['bad.csv:1:', 'no name'], ending='csv')
-    bad_rows(folder, 'id,x\nten,2\n', 1, ['row 1', "'id'"], '--schema', 'id:int:key,x:int', ending='csv')
+    bad_rows(folder, 'id,x\n"1\n",2\n', 1, ['bad.csv:3:', "'id'"], '--schema', 'id:int:key,x:int', ending='csv')
+    bad_rows(folder, 'id,x\nten,2\n', 1, ['bad.csv:2:', "'id'"], '--schema', 'id:int:key,x:int', ending='csv')
     bad_rows(folder, 'id,id\n1,2\n', 1, "'id'", ending='csv')
 
 

@@ -1,4 +1,4 @@
-/* velta search: nearest rows to query vectors or to a row, under a filter, now or in the past; or just matching rows. */
+/* velta search: nearest rows to query vectors or to a row, under a filter, now or in the past; or only matching rows. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* velta search: nearest rows to query vectors or to a row, under a filter, now or in the past; or only matching rows. */
+/* velta search: nearest rows to query vectors or to a row, under a filter, now or in the past; or matching rows. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static const char help[] =
     "  --query N         only the N-th of them, counted from 0\n"
     "  --like KEY        rows similar to the row with this primary key (or row number, where there is no key)\n"
     "  --k N             rows per query (default 10)\n"
-    "  --ef N            candidates that the graph search keeps: more is slower and finds more (default: calibrated)\n"
+    "  --ef N            candidates that the graph search keeps: more is slower and finds more (default 160)\n"
     "  --exact           no approximation\n"
     "  --where EXPR      a filter, e.g. \"section = 'games' AND depends < 5\"\n"
     "  --at TIME         search the past: milliseconds, 2026-11-21T03:04:05Z, or tag:NAME\n"

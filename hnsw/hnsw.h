@@ -80,7 +80,7 @@ enum hnsw_strategy {
 struct hnsw_query {
     const float *vector; /* `dimensions` finite floats */
     uint32_t k;          /* 1..16384 */
-    uint32_t ef;         /* 0: the default, max(k, 64 or what calibration says) */
+    uint32_t ef;         /* breadth of the graph search; 0: 160; at least k */
     bool exact;          /* no approximation: every candidate by its own vector */
     /* Rows that may be returned, by row number, and their count; NULL: every row in the index. */
     const uint64_t *rows;

@@ -40,7 +40,7 @@ enum {
     HNSW_SCAN_VECTORS = 100, /* matching rows that are scanned by their vectors at once */
     HNSW_SCAN_CODES = 768,   /* matching rows that are always scanned by codes */
     HNSW_WALK_SHARE = 8,     /* a scan of more than this part of the nodes goes in their order */
-    HNSW_PLAIN_EF = 64,      /* default ef */
+    HNSW_PLAIN_EF = 160,     /* default ef: recall@10 of .99 and more on real text, where 64 gives .98 */
     HNSW_DOUBTFUL_KEYS = 4096,
     HNSW_HEAP_KEYS = 16384,
     HNSW_GATHER_FILTERED = 512, /* ids of one filtered hop: all links of two nodes, at m = 64 */

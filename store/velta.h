@@ -292,7 +292,7 @@ struct velta_search {
     const float *queries; /* query_count x dimensions */
     size_t query_count;
     uint32_t k;           /* 0: 10; up to 16,384 */
-    uint32_t ef;          /* candidates kept by the graph search; 0: calibrated */
+    uint32_t ef;          /* candidates kept by the graph search: more finds more; 0: 160 */
     const char *where;    /* filter text; NULL: none */
     velta_filter *filter; /* or a compiled one */
     const char *const *select; /* columns wanted for the found rows */

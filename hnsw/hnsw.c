@@ -18,7 +18,8 @@
 #include "hnsw/search.h"
 
 enum {
-    SLAB_TARGET_BYTES = SLAB_MAX_BYTES,
+    SLAB_TARGET_BYTES = 128 << 10, /* a checkpoint writes whole ones, and small ones leave less of a chunk unused */
+    SLAB_MIN_SHIFT = 6,
     FIRST_BLOCKS = 16,
     DRIFT_REPAIR = HNSW_DRIFT_ONE / 8,
     DRIFT_FAR = HNSW_DRIFT_ONE / 4,
@@ -43,6 +44,7 @@ static void set_layout(struct hnsw *index) {
     index->params_offset = index->code_bytes;
     index->links_offset = index->params_offset + (uint32_t)sizeof(struct hnsw_params);
     index->block_bytes = (index->links_offset + 2 + 6 * m + 1 + 63) / 64 * 64;
+    index->slab_shift = SLAB_MIN_SHIFT;
     while ((UINT64_C(2) << index->slab_shift) * index->block_bytes <= SLAB_TARGET_BYTES)
         index->slab_shift++;
 }

@@ -1,7 +1,7 @@
 /*
  * The index as parts, each one byte image. Little-endian throughout; sections inside a part are padded with zeros to a
  * multiple of 64 bytes. n nodes in all, blocks_per_slab nodes a slab (the largest power of two whose blocks fit
- * 2 MiB); slab s holds nodes s * blocks_per_slab .. and c of them are below n.
+ * 128 KiB, but at least 64); slab s holds nodes s * blocks_per_slab .. and c of them are below n.
  *
  * CODES part 0, the head, 64 bytes:
  *   u32 n, u32 dimensions, u32 metric, u32 m, 48 zeros

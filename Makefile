@@ -20,6 +20,8 @@ MAKEFLAGS += --no-builtin-rules
 
 VERSION := 0.1.0
 BUILD ?= build
+# By one name, however it is given: what an object depends on is remembered for the name it was made under.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 SETUP ?= yes
 ifeq ($(origin CC),default)
 CC := gcc

@@ -11,6 +11,7 @@
 
 #include "core/column.h"
 #include "core/types.h"
+#include "simd/simd.h"
 
 enum change_kind {
     CHANGE_TABLE_CREATE = 1,
@@ -56,6 +57,10 @@ struct change {
     const struct vector_delta *deltas;   /* VECTORS */
     uint32_t delta_count;
 };
+
+/* The one definition of what a delta does to a vector of f32, before it is stored as the column's element. */
+void vector_delta_apply(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector,
+                        uint32_t dimensions);
 
 static inline uint64_t change_span(const struct change *change) {
     return change->kind == CHANGE_VECTORS ? change->delta_count : 1;

@@ -249,24 +249,7 @@ struct history_vector history_unpack(const struct history_entry *entry) {
 void history_apply(const struct simd_kernels *simd, const struct vector_delta *delta, enum velta_element element,
                    uint32_t dimensions, float *vector) {
     uint16_t rounded[64];
-    switch (delta->operation) {
-    case DELTA_SPARSE:
-        simd->sparse_f32(vector, delta->indices, delta->values, delta->count, delta->set ? SIMD_SET : SIMD_ADD);
-        break;
-    case DELTA_DENSE:
-        if (delta->set) {
-            memcpy(vector, delta->values, dimensions * sizeof *vector);
-        } else {
-            simd->add_f32(vector, delta->values, dimensions);
-        }
-        break;
-    case DELTA_SCALE:
-        simd->scale_f32(vector, delta->amount, dimensions);
-        break;
-    case DELTA_OFFSET:
-        simd->offset_f32(vector, delta->amount, dimensions);
-        break;
-    }
+    vector_delta_apply(simd, delta, vector, dimensions);
     for (uint32_t i = 0; element == VELTA_F16 && i < dimensions; i += 64) { /* what the table stores */
         uint32_t n = dimensions - i < 64 ? dimensions - i : 64;
         simd->f32_to_f16(vector + i, rounded, n);

@@ -7,6 +7,7 @@
 #include "core/bytes.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/sort.h"
 
 /* The line ends catch transfers that change text (as in PNG). */
 static const uint8_t root_magic[8] = {'V', 'E', 'L', 'T', 'A', '\r', '\n', 0x1A};
@@ -179,31 +180,15 @@ uint64_t storage_log_salt(uint64_t generation, uint64_t root_checksum) {
     return salt != 0 ? salt : 1;
 }
 
-/* Heapsort: the C library's qsort may allocate. */
-static void storage_extents_sift(struct storage_extent *extents, size_t root, size_t count) {
-    struct storage_extent moving = extents[root];
-    for (;;) {
-        size_t child = 2 * root + 1;
-        if (child >= count) break;
-        if (child + 1 < count && extents[child].begin < extents[child + 1].begin) child++;
-        if (extents[child].begin <= moving.begin) break;
-        extents[root] = extents[child];
-        root = child;
-    }
-    extents[root] = moving;
+static int extents_compare(const void *a, const void *b) {
+    const struct storage_extent *left = a;
+    const struct storage_extent *right = b;
+    return (left->begin > right->begin) - (left->begin < right->begin);
 }
 
 size_t storage_extents_merge(struct storage_extent *extents, size_t count) {
     if (count == 0) return 0;
-    for (size_t i = count / 2; i-- > 0;) {
-        storage_extents_sift(extents, i, count);
-    }
-    for (size_t last = count - 1; last > 0; last--) {
-        struct storage_extent largest = extents[0];
-        extents[0] = extents[last];
-        extents[last] = largest;
-        storage_extents_sift(extents, 0, last);
-    }
+    sort_elements(extents, count, sizeof *extents, extents_compare);
     size_t kept = 0;
     for (size_t i = 1; i < count; i++) {
         if (extents[i].begin <= extents[kept].end) {

@@ -27,28 +27,6 @@ void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, fl
     hnsw_decode(owner->indexes[column], row, out);
 }
 
-void apply_delta(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector,
-                 uint32_t dimensions) {
-    switch (delta->operation) {
-    case DELTA_SPARSE:
-        simd->sparse_f32(vector, delta->indices, delta->values, delta->count, delta->set ? SIMD_SET : SIMD_ADD);
-        break;
-    case DELTA_DENSE:
-        if (delta->set) {
-            memcpy(vector, delta->values, dimensions * sizeof *vector);
-        } else {
-            simd->add_f32(vector, delta->values, dimensions);
-        }
-        break;
-    case DELTA_SCALE:
-        simd->scale_f32(vector, delta->amount, dimensions);
-        break;
-    case DELTA_OFFSET:
-        simd->offset_f32(vector, delta->amount, dimensions);
-        break;
-    }
-}
-
 /* Values that are not NULL. */
 static uint32_t present_count(const struct column_values *values, uint32_t count) {
     uint32_t present = 0;
@@ -388,16 +366,16 @@ static void apply_vector(struct velta *db, struct snapshot_table *owner, uint32_
     float *vector = db->scratch;
     if (column->spec.element == VELTA_F32) {
         vector = column_vector_for_write(column, delta->row);
-        apply_delta(db->simd, delta, vector, dimensions);
+        vector_delta_apply(db->simd, delta, vector, dimensions);
     } else if (column->spec.element == VELTA_F16) {
         uint16_t *stored = column_vector_for_write(column, delta->row);
         db->simd->f16_to_f32(stored, vector, dimensions);
-        apply_delta(db->simd, delta, vector, dimensions);
+        vector_delta_apply(db->simd, delta, vector, dimensions);
         db->simd->f32_to_f16(vector, stored, dimensions);
         db->simd->f16_to_f32(stored, vector, dimensions);
     } else {
         hnsw_decode(index, delta->row, vector);
-        apply_delta(db->simd, delta, vector, dimensions);
+        vector_delta_apply(db->simd, delta, vector, dimensions);
         hold_finite(db->simd, vector, dimensions);
     }
     if (index) {

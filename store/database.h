@@ -144,8 +144,6 @@ void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, 
 void apply_abandon(struct velta *db);
 /* The change, its history and the counters of sequence and time. Cannot fail. */
 void apply_change(struct velta *db, const struct change *change);
-/* One delta on a vector; returns nothing but may make the vector not finite. */
-void apply_delta(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector, uint32_t dimensions);
 /* history_vector_function over a snapshot_table (context): the decoded vector of a codes-only column. */
 void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, float *out);
 

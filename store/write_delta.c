@@ -80,7 +80,7 @@ static bool try_alone(struct trial *trial, const struct vector_delta *delta) {
         return sparse_stays_finite(trial, delta);
     }
     trial_load(trial, delta->row, trial->db->scratch);
-    apply_delta(trial->db->simd, delta, trial->db->scratch, trial->dimensions);
+    vector_delta_apply(trial->db->simd, delta, trial->db->scratch, trial->dimensions);
     return trial_round(trial, trial->db->scratch);
 }
 
@@ -123,7 +123,7 @@ static enum velta_status try_among_others(struct trial *trial, struct touched *t
         }
         trial_load(trial, touched->row, touched->vector);
     }
-    apply_delta(trial->db->simd, delta, touched->vector, trial->dimensions);
+    vector_delta_apply(trial->db->simd, delta, touched->vector, trial->dimensions);
     *finite = trial_round(trial, touched->vector);
     return VELTA_OK;
 }

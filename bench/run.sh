@@ -57,6 +57,11 @@ open(out, "a").write("\n")
 missed = [(q["question"], r["what"], r["ratio"], r["target_ratio"]) for q in merged["questions"] for r in q["rows"]
           if "target_ratio" in r and r.get("ratio", 0) < r["target_ratio"]]
 print(f"{out}: {sum(len(q['rows']) for q in merged['questions'])} rows")
+for question in merged["questions"]:
+    for row in question["rows"]:
+        if row.get("ratio_to_target", 0) > 1:
+            print(f"misses its target: {question['question']}: {row['what']}, {row.get('note', '')}: "
+                  f"{row['measured']:.4g} {row['unit']}, target {row['target']:.4g}")
 for question, what, ratio, target in missed:
     print(f"below its target: {question}: {what}: {ratio:.2f} < {target:.2f}")
 PYTHON

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -395,19 +396,51 @@ static uint32_t *shuffled_rows(void) {
     return rows;
 }
 
-/* The first delta of a row also keeps its vector for the past. */
+/* The first delta of a row also keeps its vector for the past. Of rows in the cache only the work is left. */
 static void measure_applying(velta *db, velta_table *table, const uint32_t *rows) {
+    static const char *const notes[] = {"first delta of each row", "rows with earlier deltas", "256 rows, in cache"};
     double sparse[TURNS], batch[TURNS], dense[TURNS];
-    for (int later = 0; later < 2; later++) {
+    uint32_t *few = allocate(PER_TURN * sizeof *few);
+    for (size_t i = 0; i < PER_TURN; i++)
+        few[i] = rows[i % 256];
+    for (int kind = 0; kind < 3; kind++) {
         for (int turn = 0; turn < TURNS; turn++) {
-            apply_turn(table, rows + (size_t)turn * PER_TURN, &sparse[turn], &batch[turn], &dense[turn]);
+            const uint32_t *chosen = kind == 2 ? few : rows + (size_t)turn * PER_TURN;
+            apply_turn(table, chosen, &sparse[turn], &batch[turn], &dense[turn]);
             demand(velta_flush(db, &failure));
         }
-        const char *note = later ? "rows with earlier deltas" : "first delta of each row";
+        const char *note = notes[kind];
         report("apply, one sparse delta of 19 a call", median(sparse, TURNS), "us", AT_MOST, 1.5, note);
         report("apply, one dense delta a call", median(dense, TURNS), "us", AT_MOST, 2, note);
         report("apply, 100 sparse deltas a call", median(batch, TURNS), "us", AT_MOST, 60, note);
     }
+    free(few);
+}
+
+/* What the machine itself needs for a row somewhere in memory, and for new memory: no store is faster. */
+static void measure_machine(const struct dataset *data, const uint32_t *rows) {
+    double row_us[TURNS], fresh[TURNS], sum = 0;
+    const float *base = data->base;
+    const size_t fresh_bytes = 16 << 20;
+    for (int turn = 0; turn < TURNS; turn++) {
+        float row_sum = 0;
+        double start = cpu_s();
+        for (uint32_t i = 0; i < 20000; i++)
+            for (uint32_t d = 0; d < DIMENSIONS; d += 16)
+                row_sum += base[(size_t)rows[i] * DIMENSIONS + d];
+        double middle = cpu_s();
+        char *memory = mmap(NULL, fresh_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) demand(VELTA_NO_MEMORY);
+        madvise(memory, fresh_bytes, MADV_HUGEPAGE);
+        memset(memory, 1, fresh_bytes);
+        fresh[turn] = (double)fresh_bytes / (cpu_s() - middle) / 1e9;
+        row_us[turn] = (middle - start) / 20000 * 1e6;
+        munmap(memory, fresh_bytes);
+        sum += (double)row_sum;
+    }
+    report("this machine: read a row somewhere in 154 MB", median(row_us, TURNS), "us", AT_MOST, 0,
+           sum == 1 ? "." : "a plain array");
+    report("this machine: write new memory", median(fresh, TURNS), "GB/s", AT_LEAST, 0, "huge pages");
 }
 
 /* What the log grows by, beside what the deltas are: an index and a value each, 16 bytes a delta. */
@@ -521,6 +554,7 @@ static void measure_deletes(velta_table *table, const uint32_t *rows) {
 
 static void measure_deltas(const struct dataset *data) {
     uint32_t *rows = shuffled_rows();
+    measure_machine(data, rows);
     remove_files();
     velta *db = open_file(VELTA_RELAXED);
     velta_table *table = make_table(db, data->dimensions, VELTA_F32);

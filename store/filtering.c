@@ -150,7 +150,7 @@ enum velta_status filtering_rows(struct velta_table *handle, const char *where, 
         if (!out->rows) {
             status = memory_fail(table->memory, error);
         } else {
-            int64_t moment_ms = sequence == HISTORY_NOW ? database_now(handle->db) : at_ms;
+            int64_t moment_ms = at_ms != 0 ? at_ms : database_now(handle->db);
             out->count = read_visible(handle, sequence, moment_ms, out->rows);
             if (bound) {
                 status = apply_filter(handle, bound, sequence, out, error);

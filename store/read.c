@@ -171,6 +171,24 @@ enum velta_status read_filter(const struct velta_table *handle, struct filter *f
     return status;
 }
 
+/* The time at which a row's expiry is judged. */
+static int64_t moment(const struct velta_table *handle, int64_t at_ms) {
+    return at_ms != 0 ? at_ms : database_now(handle->db);
+}
+
+/* Whether a row lives just after `sequence` and has not expired at moment_ms. */
+static bool row_readable(const struct velta_table *handle, uint32_t row, uint64_t sequence, int64_t moment_ms) {
+    const struct snapshot_table *owner = database_table(handle);
+    struct history_value expiry = {0};
+    if (sequence == HISTORY_NOW) {
+        return row_visible(handle, row, moment_ms);
+    }
+    return row < owner->table->row_count && history_row_alive(owner->history, owner->table, row, sequence) &&
+           !(owner->table->expiry &&
+             history_scalar(owner->history, owner->table, HISTORY_EXPIRY_COLUMN, row, sequence, &expiry) &&
+             expiry.integer <= moment_ms);
+}
+
 enum velta_status velta_find(velta_table *handle, const struct velta_keys *keys, size_t key_count, int64_t at_ms,
                              uint32_t *rows, struct velta_error *error) {
     enum velta_status status = database_check(handle, error);
@@ -184,24 +202,13 @@ enum velta_status velta_find(velta_table *handle, const struct velta_keys *keys,
     if (!status) {
         status = read_find(handle, keys, key_count, sequence, rows, error);
     }
-    if (!status && sequence == HISTORY_NOW) {
-        int64_t now_ms = database_now(handle->db);
-        for (size_t i = 0; i < key_count; i++) {
-            if (rows[i] != VELTA_NO_ROW && !row_visible(handle, rows[i], now_ms)) {
-                rows[i] = VELTA_NO_ROW;
-            }
+    int64_t moment_ms = status ? 0 : moment(handle, at_ms);
+    for (size_t i = 0; !status && i < key_count; i++) {
+        if (rows[i] != VELTA_NO_ROW && !row_readable(handle, rows[i], sequence, moment_ms)) {
+            rows[i] = VELTA_NO_ROW;
         }
     }
     return status;
-}
-
-/* Whether a row can be read just after `sequence`; expired rows cannot be read now. */
-static bool row_readable(const struct velta_table *handle, uint32_t row, uint64_t sequence, int64_t now_ms) {
-    const struct snapshot_table *owner = database_table(handle);
-    if (sequence == HISTORY_NOW) {
-        return row_visible(handle, row, now_ms);
-    }
-    return row < owner->table->row_count && history_row_alive(owner->history, owner->table, row, sequence);
 }
 
 enum velta_status velta_get(velta_table *handle, const uint32_t *rows, size_t row_count, const char *const *columns,
@@ -219,9 +226,9 @@ enum velta_status velta_get(velta_table *handle, const uint32_t *rows, size_t ro
     if (status) {
         return status;
     }
-    int64_t now_ms = database_now(handle->db);
+    int64_t moment_ms = moment(handle, at_ms);
     for (size_t i = 0; i < row_count; i++) {
-        if (!row_readable(handle, rows[i], sequence, now_ms)) {
+        if (!row_readable(handle, rows[i], sequence, moment_ms)) {
             return velta_fail(error, VELTA_NOT_FOUND, i, "row %u does not live%s", rows[i],
                               sequence == HISTORY_NOW ? "" : " at that time");
         }
@@ -271,8 +278,8 @@ enum velta_status velta_get_vector(velta_table *handle, const char *column, uint
     if (status) {
         return status;
     }
-    int64_t now_ms = database_rows(handle)->expiry ? database_now(handle->db) : INT64_MIN;
-    if (!row_readable(handle, row, sequence, now_ms) || !read_vector(handle, index, row, sequence, out)) {
+    int64_t moment_ms = database_rows(handle)->expiry ? moment(handle, at_ms) : INT64_MIN;
+    if (!row_readable(handle, row, sequence, moment_ms) || !read_vector(handle, index, row, sequence, out)) {
         return velta_fail(error, VELTA_NOT_FOUND, row, "row %u has no vector%s", row,
                           sequence == HISTORY_NOW ? "" : " at that time");
     }

@@ -474,7 +474,7 @@ static int run(int argument_count, char **arguments) {
     }
     bool fresh = access(import.store_path, F_OK) != 0;
     code =
-        fresh ? check_no_log(import.store_path) : cli_open(&import.common, import.store_path, false, true, &import.db);
+        fresh ? check_no_log(import.store_path) : cli_open(&import.common, import.store_path, false, false, &import.db);
     if (code == CLI_OK) {
         code = learn_columns(&import);
     }

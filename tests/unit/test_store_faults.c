@@ -1,7 +1,7 @@
 /*
  * Every public call with every allocation refused in turn, and a life with every storage operation failing in every
- * way: a status, the state as it was (by the digest of an export), and a second attempt that gives the same as the first
- * would have.
+ * way: a status, the state as it was (by the digest of an export), and a second attempt that gives the same as the
+ * first would have.
  */
 #include "tests/unit/store_testing.h"
 

@@ -595,6 +595,31 @@ static void note_change(void *context, const struct velta_change *change) {
     assert_status(velta_delete(change->table, &(struct velta_keys){.rows = &(uint32_t){0}}, 1, NULL, NULL), VELTA_BUSY);
 }
 
+static void deltas_carry_their_own_times(void **state) {
+    struct world *world = *state;
+    struct velta_error error = {0};
+    float before[SAMPLE_DIMENSIONS];
+    float then[SAMPLE_DIMENSIONS];
+    sample_insert(world->table, 0, 3, 1);
+    world->now_ms = 9000;
+    struct velta_delta deltas[] = {
+        {.operation = VELTA_DELTA_SCALE, .key_int = 1, .amount = 2, .time_ms = 2000},
+        {.operation = VELTA_DELTA_SCALE, .key_int = 1, .amount = 4, .time_ms = 2500},
+        {.operation = VELTA_DELTA_SCALE, .key_int = 1, .amount = 8, .time_ms = 2400}, /* counts as 2500 */
+        {.operation = VELTA_DELTA_SCALE, .key_int = 1, .amount = 16},                 /* the call's time */
+    };
+    assert_ok(velta_get_vector(world->table, "v", 1, 0, before, &error), &error);
+    assert_ok(velta_apply(world->table, "v", deltas, 4, 3000, NULL, &error), &error);
+    static const struct {
+        int64_t at_ms;
+        float factor;
+    } moments[] = {{1500, 1}, {2000, 2}, {2499, 2}, {2500, 64}, {2999, 64}, {3000, 1024}, {0, 1024}};
+    for (size_t i = 0; i < sizeof moments / sizeof *moments; i++) {
+        assert_ok(velta_get_vector(world->table, "v", 1, moments[i].at_ms, then, &error), &error);
+        assert_true(then[0] == before[0] * moments[i].factor);
+    }
+}
+
 static void watchers_hear_of_every_change(void **state) {
     struct world *world = *state;
     struct velta_error error = {0};
@@ -738,6 +763,7 @@ int main(void) {
         world_test(tags_name_moments),
         world_test(time_never_goes_back),
         world_test(the_past_is_read),
+        world_test(deltas_carry_their_own_times),
         world_test(watchers_hear_of_every_change),
         cmocka_unit_test(exports_do_not_depend_on_the_kernels),
         world_test(an_import_equals_its_export),

@@ -276,6 +276,77 @@ static void iterators_by_text_and_by_row(void **state) {
     assert_ok(velta_close(db, &error), &error);
 }
 
+/* ---- aggregates */
+
+static double number_of(const velta_result *result, size_t column, size_t slot) {
+    struct velta_values values;
+    enum velta_type type;
+    assert_int_equal(velta_result_column(result, column, &values, &type), VELTA_OK);
+    assert_true(values.valid[slot / 64] >> (slot % 64) & 1);
+    return type == VELTA_FLOAT ? ((const double *)values.data)[slot] : (double)((const int64_t *)values.data)[slot];
+}
+
+static void aggregates_by_hand(void **state) {
+    (void)state;
+    static const double scores[] = {2.5, -1, 8, 0.5};
+    static const int64_t sizes[] = {INT64_MAX, 5, -7, 1};
+    static const uint8_t flags[] = {1, 0, 0, 0};
+    static const uint64_t valid = 7; /* the last size is NULL */
+    struct velta_column columns[] = {{.name = "score", .type = VELTA_FLOAT},
+                                     {.name = "size", .type = VELTA_INT},
+                                     {.name = "flag", .type = VELTA_BOOL}};
+    struct velta_values values[] = {{.column = "score", .data = scores},
+                                    {.column = "size", .data = sizes, .valid = &valid},
+                                    {.column = "flag", .data = flags}};
+    static const struct velta_aggregate kinds[] = {{.kind = VELTA_COUNT},
+                                                   {.kind = VELTA_COUNT, .column = "size"},
+                                                   {.kind = VELTA_SUM, .column = "score"},
+                                                   {.kind = VELTA_MIN, .column = "score"},
+                                                   {.kind = VELTA_MAX, .column = "score"},
+                                                   {.kind = VELTA_MEAN, .column = "score"},
+                                                   {.kind = VELTA_MIN, .column = "size"},
+                                                   {.kind = VELTA_MAX, .column = "size"},
+                                                   {.kind = VELTA_MEAN, .column = "size"}};
+    static const double of_all[] = {4, 3, 10, -1, 8, 2.5, -7, (double)INT64_MAX, ((double)INT64_MAX - 2) / 3};
+    static const double of_unflagged[] = {3, 2, 7.5, -1, 8, 2.5, -7, 5, -1};
+    struct velta_error error = {0};
+    velta *db;
+    velta_table *table;
+    velta_result *result;
+    struct velta_values none;
+    assert_ok(velta_open(NULL, NULL, &db, &error), &error);
+    assert_ok(velta_table_create(db, "t", columns, 3, &table, &error), &error);
+    assert_ok(velta_insert(table, values, 3, 4, NULL, NULL, &error), &error);
+    struct velta_aggregate_query query = {.aggregates = kinds, .aggregate_count = 9};
+    assert_ok(velta_aggregate(table, &query, &result, &error), &error);
+    for (size_t i = 0; i < 9; i++) {
+        assert_true(number_of(result, i, 0) == of_all[i]);
+    }
+    velta_result_free(result);
+    query.where = "NOT flag";
+    query.group_by = "flag";
+    assert_ok(velta_aggregate(table, &query, &result, &error), &error);
+    assert_int_equal(velta_result_count(result), 1);
+    for (size_t i = 0; i < 9; i++) {
+        assert_true(number_of(result, i + 1, 0) == of_unflagged[i]);
+    }
+    velta_result_free(result);
+    query = (struct velta_aggregate_query){.aggregates = kinds, .aggregate_count = 9, .where = "score > 100"};
+    assert_ok(velta_aggregate(table, &query, &result, &error), &error);
+    assert_true(number_of(result, 0, 0) == 0 && number_of(result, 2, 0) == 0);
+    assert_ok(velta_result_column(result, 5, &none, NULL), &error); /* the mean of nothing */
+    assert_int_equal(none.valid[0] & 1, 0);
+    velta_result_free(result);
+    const struct velta_aggregate sum = {.kind = VELTA_SUM, .column = "size"};
+    query = (struct velta_aggregate_query){.aggregates = &sum, .aggregate_count = 1, .where = "size > 0"};
+    assert_status(velta_aggregate(table, &query, &result, &error), VELTA_LIMIT);
+    assert_ok(velta_top(table, NULL, "score", false, 2, NULL, 0, &result, &error), &error);
+    assert_int_equal(velta_result_rows(result)[0], 2);
+    assert_int_equal(velta_result_rows(result)[1], 0);
+    velta_result_free(result);
+    assert_ok(velta_close(db, &error), &error);
+}
+
 /* ---- bad questions */
 
 static void bad_questions_are_refused(void **state) {
@@ -467,7 +538,8 @@ int main(void) {
         cmocka_unit_test(every_type_comes_back),     cmocka_unit_test(chains_and_views),
         cmocka_unit_test(expired_rows_are_not_seen), cmocka_unit_test(search_every_element),
         cmocka_unit_test(slots_that_stay_empty),     cmocka_unit_test(iterators_by_text_and_by_row),
-        cmocka_unit_test(bad_questions_are_refused), cmocka_unit_test(refused_memory_is_told),
+        cmocka_unit_test(aggregates_by_hand),        cmocka_unit_test(bad_questions_are_refused),
+        cmocka_unit_test(refused_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

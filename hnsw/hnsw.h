@@ -107,7 +107,7 @@ void hnsw_distances(const struct hnsw *index, const float *query, const uint32_t
 float hnsw_distance(const struct simd_kernels *simd, enum velta_metric metric, const float *a, const float *b,
                     uint32_t dimensions);
 
-/* Measures what a search must know of the data (dot: the longest vector, on a sample). After a build or a load; cheap. */
+/* Measures what a search must know of the data (dot: the longest vector, by a sample). After a build or load; cheap. */
 VELTA_MUST_USE enum velta_status hnsw_calibrate(struct hnsw *index, struct velta_error *error);
 
 /*

@@ -8,6 +8,7 @@
 #   cov      -O0 with gcov counters, otherwise as asan
 #   clang    -O3 by the second compiler, whose warnings are errors too; the same bytes must come out of it
 #   fuzz     clang's libFuzzer with both sanitizers
+#   wasm     the WebAssembly modules, a folder of objects for each of them
 # Useful variables: CC, BUILD, ROOMS="simd core" (link tests against these rooms only), SETUP=no (install nothing),
 # JOBS (programs that `make test` runs at once), TESTS (only tests whose path contains this), FUZZ_SECONDS.
 
@@ -82,10 +83,11 @@ isa_flags = $(if $(findstring simd/avx512,$1),-mavx512f -mavx512bw -mavx512dq -m
 
 # Written beside its place and moved there, so that an interrupted compiler leaves no half object.
 # $1: flags, $2: compiler
-define compile
+compile = $(call compile_for,$1 $(CPPFLAGS) $(call isa_flags,$<),$2)
+define compile_for
 @mkdir -p $(@D)
 @echo "  CC      $@"
-@$(2) $(CFLAGS_BASE) $(1) $(CPPFLAGS) $(call isa_flags,$<) -MMD -MP -MT $@ -MF $@.$$$$.d -c $< -o $@.$$$$ && \
+@$(2) $(CFLAGS_BASE) $(1) -MMD -MP -MT $@ -MF $@.$$$$.d -c $< -o $@.$$$$ && \
 	mv $@.$$$$.d $(@:.o=.d) && mv $@.$$$$ $@ || { rm -f $@.$$$$ $@.$$$$.d; exit 1; }
 endef
 
@@ -95,6 +97,7 @@ native_packages := gcc libc6-dev libxxhash-dev libcsv-dev libjansson-dev
 test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
 	python3 python3-numpy pkg-config
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
+wasm_packages := clang-22 lld-22 emscripten libxxhash-dev nodejs
 
 $(BUILD)/setup/%: Makefile .ci/packages
 	@$(if $(filter yes,$(SETUP)),.ci/packages $($*_packages))
@@ -214,6 +217,50 @@ coverage: $(command:%=$(BUILD)/cov/%) $(programs:%=$(BUILD)/cov/%) native | $(BU
 		$(programs:%=$(BUILD)/cov/%) $(filter-out tests/tidy/%,$(scripts)) || true
 	@$(PYTHON) tests/tidy/coverage.py $(BUILD)/cov $(ENGINE_ROOMS)
 
+# ---- WebAssembly: the engine as modules, by clang with Emscripten's C library
+
+# scalar runs everywhere; simd128 in every browser of the last years; relaxed has the 7-bit dot product as well; threads
+# is simd128 over shared memory. All give the same bytes.
+WASM_CLANG ?= clang-22
+WASM_LD ?= wasm-ld-22
+WASM_SYSROOT ?= /usr/share/emscripten/cache/sysroot
+wasm_builds := scalar simd128
+wasm_modules := $(wasm_builds:%=$(BUILD)/wasm/velta.%.wasm)
+wasm_isa_scalar :=
+wasm_isa_simd128 := -msimd128
+wasm_c := $(filter-out store/host_posix.c simd/avx%.c simd/neon%.c simd/wasm%.c,$(wildcard $(ENGINE_ROOMS:%=%/*.c))) \
+	$(wildcard wasm/*.c)
+wasm_c_scalar := $(wasm_c)
+wasm_c_simd128 := $(wasm_c) simd/wasm128.c
+# Without assertions some of their variables have no use.
+CFLAGS_wasm := --target=wasm32-unknown-emscripten --sysroot=$(WASM_SYSROOT) -O3 -DNDEBUG -Wno-unused-parameter -fvisibility=hidden \
+	-mbulk-memory -mnontrapping-fptoint -msign-ext -mmutable-globals -I. -isystem $(LZ4) -isystem $(BUILD)/wasm/include
+wasm_libraries := $(addprefix $(WASM_SYSROOT)/lib/wasm32-emscripten/,libemmalloc.a libc.a libcompiler_rt.a)
+
+# Of the system's headers just this one: it needs no library.
+$(BUILD)/wasm/include/xxhash.h: | $(BUILD)/setup/wasm
+	@mkdir -p $(@D)
+	@cp /usr/include/xxhash.h $@
+
+# $1: build
+define wasm_rules
+$(BUILD)/wasm/$1/deps/lz4.o: $(LZ4)/lz4.c $(BUILD)/wasm/include/xxhash.h
+	$$(call compile_for,$$(CFLAGS_wasm) $$(wasm_isa_$1) $(lz4_flags),$(WASM_CLANG))
+$(BUILD)/wasm/$1/%.o: %.c $(BUILD)/wasm/include/xxhash.h | $(LZ4)/lz4.c
+	$$(call compile_for,$$(CFLAGS_wasm) $$(wasm_isa_$1),$(WASM_CLANG))
+$(BUILD)/wasm/velta.$1.wasm: $(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
+	@echo "  LINK    $$@"
+	@$(WASM_LD) -o $$@ --no-entry --strip-all --gc-sections --import-memory --initial-memory=1048576 \
+		--max-memory=4294967296 -z stack-size=131072 --stack-first --export=__indirect_function_table \
+		--allow-undefined $$^ $(wasm_libraries)
+endef
+$(foreach build,$(wasm_builds),$(eval $(call wasm_rules,$(build))))
+
+.PHONY: wasm wasm-generated
+wasm-generated: | $(BUILD)/setup/wasm
+	@node wasm/tools/generate.mjs
+wasm: $(wasm_modules) wasm-generated
+
 # ---- demo, bench
 
 bench_binaries := $(patsubst %.cpp,$(BUILD)/%,$(wildcard bench/*.cpp)) $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
@@ -261,6 +308,7 @@ clean:
 	rm -rf $(BUILD)
 help:
 	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
+	@echo 'make wasm      the WebAssembly modules, $(BUILD)/wasm/velta.*.wasm'
 	@echo 'make demo      build, then show a search, a delta and an earlier time on real rows'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
 	@echo 'make bench     measurements beside hnswlib'

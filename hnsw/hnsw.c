@@ -316,7 +316,7 @@ static uint32_t measure_move(const struct hnsw *index, const uint8_t *old_codes,
     /* Under cosine lengths are 1; otherwise the spread around the mean, which a common offset does not change. */
     double spread = cosine ? aa : old_step * old_step * (old_square - old_sum * old_sum / n);
     double way = spread > 0.0 ? sqrt(moved / spread) : 1.0;
-    return way < 1.0 ? (uint32_t)(way * HNSW_DRIFT_ONE) : HNSW_DRIFT_ONE;
+    return way < 1.0 ? (uint32_t)(way * (double)HNSW_DRIFT_ONE) : HNSW_DRIFT_ONE;
 }
 
 void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {

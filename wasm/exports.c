@@ -20,6 +20,7 @@
 ABI_LAYOUT(ABI_ASSERT_SIZE, ABI_ASSERT_FIELD)
 
 #define ABI(name) __attribute__((export_name(#name), used)) name
+#pragma GCC diagnostic ignored "-Wmissing-prototypes" /* none of them is called from C */
 
 /* The instance's own: JavaScript reads it after a failure. Threads that link an index never write it. */
 static struct velta_error abi_last_error;

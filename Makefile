@@ -96,6 +96,7 @@ endef
 native_packages := gcc libc6-dev libxxhash-dev libcsv-dev libjansson-dev
 test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
 	python3 python3-numpy pkg-config
+package_test_packages := chromium firefox-esr
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
 wasm_packages := clang-22 lld-22 emscripten libxxhash-dev nodejs
 
@@ -199,10 +200,13 @@ lives := $(patsubst %,$(BUILD)/clang/%,$(filter tests/property/test_same_life,$(
 test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $(fuzzers:%=$(BUILD)/fuzz/%)
 run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
-	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG)
+	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG) VELTA_NODE=$(abspath $(BUILD))/node
+# The npm package and the browsers are needed only where their tests are among those chosen.
+package_tests := $(if $(filter tests/package/% tests/tidy/%,$(scripts)),package $(BUILD)/setup/package_test)
 
 .PHONY: test soak
-test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) | $(BUILD)/setup/test
+test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) $(package_tests) \
+	| $(BUILD)/setup/test
 	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) \
 		$(test_binaries) $(scripts)
 soak: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) | $(BUILD)/setup/test
@@ -261,6 +265,21 @@ wasm-generated: | $(BUILD)/setup/wasm
 	@node wasm/tools/generate.mjs
 wasm: $(wasm_modules) wasm-generated
 
+# ---- the npm package: node_modules as pinned, then declarations, bundles and modules in one tarball
+
+NODE := $(abspath $(BUILD))/node
+package := $(BUILD)/velta-$(VERSION).tgz
+package_from := $(wildcard wasm/*.json wasm/*.md) LICENSE $(shell find wasm/src wasm/tools -name '*.ts' -o -name '*.mjs')
+
+$(BUILD)/setup/npm: wasm/package-lock.json .ci/npm
+	@.ci/npm $(BUILD) $(SETUP)
+	@mkdir -p $(@D) && touch $@
+$(package): $(package_from) $(wasm_modules) | $(BUILD)/setup/npm wasm-generated
+	@echo "  PACK    $@"
+	@$(NODE) wasm/tools/pack.mjs --build $(BUILD) --version $(VERSION) $(wasm_builds)
+.PHONY: package
+package: $(package)
+
 # ---- demo, bench
 
 bench_binaries := $(patsubst %.cpp,$(BUILD)/%,$(wildcard bench/*.cpp)) $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
@@ -309,6 +328,7 @@ clean:
 help:
 	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
 	@echo 'make wasm      the WebAssembly modules, $(BUILD)/wasm/velta.*.wasm'
+	@echo 'make package   the npm package, $(package), with the sizes of its files'
 	@echo 'make demo      build, then show a search, a delta and an earlier time on real rows'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
 	@echo 'make bench     measurements beside hnswlib'

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# The package's specs in node20, against the tarball.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+exec "${VELTA_NODE:-node}" tests/package/run.mjs --engine node20 "$@"

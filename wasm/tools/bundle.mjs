@@ -1,0 +1,89 @@
+/*
+ * Makes the package's JavaScript from wasm/src with esbuild: bundle({ source, modules, out, threads }).
+ *
+ *   velta.js          ES module, for browsers, workers, Node and whatever follows the standard
+ *   velta.cjs         the same for require() in Node
+ *   worker.js         the worker of openWorker, an ES module on its own
+ *   thread.js         the worker that links indexes beside others
+ *   velta.single.js, velta.single.cjs   one file each: the simd128 module and the worker are inside, as text
+ *
+ * Nothing is left to resolve: no file imports another one or a package.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const licence = '/*! velta, MIT licence */';
+// What import.meta.url is in a CommonJS file.
+const cjsUrl = 'const velta_module_url = require("node:url").pathToFileURL(__filename).href;';
+
+function options(entry, outfile, more = {}) {
+    return {
+        entryPoints: [entry],
+        outfile,
+        bundle: true,
+        format: 'esm',
+        platform: 'neutral',
+        target: 'es2022',
+        charset: 'utf8',
+        legalComments: 'none',
+        banner: { js: licence },
+        // Names stay: a stack trace of a user's program should be readable. The user's bundler shortens them.
+        minifyWhitespace: true,
+        minifySyntax: true,
+        logLevel: 'warning',
+        ...more,
+    };
+}
+
+const commonjs = {
+    format: 'cjs',
+    define: { 'import.meta.url': 'velta_module_url' },
+    banner: { js: `${licence}\n${cjsUrl}` },
+};
+
+/** assets_single.ts for assets.ts, and the two texts that it imports: the module in base64, the worker. */
+function inlined(source, module, worker) {
+    const texts = { 'velta:simd128': module, 'velta:worker': worker };
+    return {
+        name: 'inlined',
+        setup(builder) {
+            builder.onResolve({ filter: /\/assets\.js$/ }, () => ({ path: join(source, 'assets_single.ts') }));
+            builder.onResolve({ filter: /^velta:/ }, ({ path }) => ({ path, namespace: 'inlined' }));
+            builder.onLoad({ filter: /.*/, namespace: 'inlined' }, ({ path }) => ({
+                contents: texts[path],
+                loader: 'text',
+            }));
+        },
+    };
+}
+
+/**
+ * Makes every file; `source` is wasm/src, `modules` the folder of the .wasm files, `out` the folder to fill, `threads`
+ * whether there is a build with threads.
+ */
+export async function bundle({ source, modules, out, threads }) {
+    const index = join(source, 'index.ts');
+    const worker = join(source, 'worker', 'entry.ts');
+    await Promise.all([
+        build(options(index, join(out, 'velta.js'))),
+        build(options(index, join(out, 'velta.cjs'), commonjs)),
+        build(options(worker, join(out, 'worker.js'))),
+        threads && build(options(join(source, 'thread.ts'), join(out, 'thread.js'))),
+    ]);
+    // The worker within the single file takes its module from the page, so it is not in there twice.
+    const single = join(source, 'single.ts');
+    const inner = await build(
+        options(worker, 'worker.js', {
+            write: false,
+            plugins: [inlined(source, '', '')],
+            define: { 'import.meta.url': '""' },
+        }),
+    );
+    const module = await readFile(join(modules, 'velta.simd128.wasm'), 'base64');
+    const plugins = [inlined(source, module, inner.outputFiles[0].text)];
+    await Promise.all([
+        build(options(single, join(out, 'velta.single.js'), { plugins })),
+        build(options(single, join(out, 'velta.single.cjs'), { ...commonjs, plugins })),
+    ]);
+}

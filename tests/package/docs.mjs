@@ -1,0 +1,51 @@
+/*
+ * Runs the package's documents: each is one program, made of its ```js blocks in order, against the installed package;
+ * what it prints must be its ```text blocks, in order. Other blocks (ts, sh, html) are not run.
+ *
+ * usage: node docs.mjs [DOCUMENT...]   The last line is "N passed, N failed".
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { clean, execute, makeProject, root } from './lib/tools.mjs';
+
+const DOCUMENTS = ['docs/JAVASCRIPT.md', 'docs/EMBEDDINGS.md', 'wasm/README.md'];
+
+/** The blocks of one kind, joined; a program keeps the document's line numbers, so that its errors name them. */
+function blocks(text, kind, keepLines) {
+    const lines = text.split('\n');
+    const out = [];
+    let inside = null;
+    for (const line of lines) {
+        const fence = /^```(\w*)$/.exec(line);
+        if (fence) inside = inside === null ? fence[1] : null;
+        else if (inside === kind) out.push(line);
+        if (keepLines && (fence || inside !== kind)) out.push('');
+    }
+    return out.join('\n');
+}
+
+async function check(project, name) {
+    const text = await readFile(join(root, name), 'utf8');
+    const program = blocks(text, 'js', true);
+    if (program.trim() === '') throw new Error('no js block');
+    const file = join(project, `${name.replaceAll(/\W/g, '_')}.js`);
+    await writeFile(file, program);
+    const { stdout } = await execute(process.execPath, [file], { cwd: project, timeout: 60_000 });
+    const wanted = blocks(text, 'text', false);
+    if (stdout.trimEnd() !== wanted.trimEnd()) throw new Error(`it prints\n${stdout}\nand says it prints\n${wanted}`);
+}
+
+const project = await makeProject({});
+const counts = { passed: 0, failed: 0 };
+for (const name of process.argv.length > 2 ? process.argv.slice(2) : DOCUMENTS) {
+    try {
+        await check(project, name);
+        counts.passed++;
+    } catch (error) {
+        counts.failed++;
+        console.log(`${name}: ${error.message}`);
+    }
+}
+await clean();
+console.log(`${counts.passed} passed, ${counts.failed} failed`);
+process.exit(counts.failed ? 1 : 0);

@@ -477,3 +477,21 @@ void ABI(abi_unwatch)(velta *db, double subscription) {
 const char *ABI(abi_version)(void) {
     return velta_version();
 }
+
+/*
+ * Which of the builds this is, by the export's name, so that it is known before the module is instantiated. Gives the
+ * version.
+ */
+#if defined(__wasm_atomics__)
+#define ABI_BUILD abi_build_threads
+#elif defined(__wasm_relaxed_simd__)
+#define ABI_BUILD abi_build_relaxed
+#elif defined(__wasm_simd128__)
+#define ABI_BUILD abi_build_simd128
+#else
+#define ABI_BUILD abi_build_scalar
+#endif
+#define ABI_EXPANDED(name) ABI(name)
+const char *ABI_EXPANDED(ABI_BUILD)(void) {
+    return velta_version();
+}

@@ -2,7 +2,8 @@
  * Makes the TypeScript that repeats what C defines, so that the two cannot differ:
  *   layout.ts   sizes and offsets of the records that cross, from ABI_LAYOUT in wasm/exports.h
  *   status.ts   codes, their numbers and sentences, from VELTA_STATUS_LIST in core/types.h
- * usage: node wasm/tools/generate.mjs [FOLDER]     FOLDER: where the two go, wasm/src/generated
+ *   version.ts  the version, from store/velta.h
+ * usage: node wasm/tools/generate.mjs [FOLDER]     FOLDER: where they go, wasm/src/generated
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -57,6 +58,13 @@ function status() {
     );
 }
 
+function version() {
+    const found = /^#define VELTA_VERSION_TEXT "([^"]+)"/m.exec(readFileSync(join(root, 'store/velta.h'), 'utf8'));
+    if (found === null) throw new Error('store/velta.h has no VELTA_VERSION_TEXT');
+    return `/** The version of the package and of the module that fits it; generated from store/velta.h. */\nexport const VERSION = '${found[1]}';\n`;
+}
+
 mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, 'layout.ts'), layout());
 writeFileSync(join(folder, 'status.ts'), status());
+writeFileSync(join(folder, 'version.ts'), version());

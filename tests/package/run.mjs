@@ -46,7 +46,10 @@ async function startSite(project, isolated, driver) {
         isolated,
         policy: strictPolicy([createHash('sha256').update(map).digest('base64')]),
         mounts: Object.fromEntries(
-            ['demo/data', 'tests/corpus', 'tests/package/data'].map((path) => [`/repository/${path}/`, join(root, path)]),
+            ['demo/data', 'tests/corpus', 'tests/package/data'].map((path) => [
+                `/repository/${path}/`,
+                join(root, path),
+            ]),
         ),
         routes: {
             '/run.html': html(page(map, `${mocha}<script type="module" src="/support/page.js"></script>`)),
@@ -109,7 +112,10 @@ async function runInBrowser(browser, site, spec, settings, grep) {
         }
         return { records: await records(), output: tab.errors };
     } catch (error) {
-        return { records: [{ kind: 'fail', title: spec, error: `the page died: ${error.message}` }], output: tab.errors };
+        return {
+            records: [{ kind: 'fail', title: spec, error: `the page died: ${error.message}` }],
+            output: tab.errors,
+        };
     } finally {
         clearTimeout(timer);
         await tab.close().catch(() => undefined);
@@ -120,7 +126,9 @@ async function runInBrowser(browser, site, spec, settings, grep) {
 function show(spec, { records, output }, seconds) {
     const of = (kind) => records.filter((record) => record.kind === kind);
     const [passed, failed, absent] = ['pass', 'fail', 'absent'].map(of);
-    console.log(`${failed.length ? 'FAIL' : 'ok  '} ${seconds.toFixed(1).padStart(6)} s  ${spec} (${passed.length} passed)`);
+    console.log(
+        `${failed.length ? 'FAIL' : 'ok  '} ${seconds.toFixed(1).padStart(6)} s  ${spec} (${passed.length} passed)`,
+    );
     for (const { title, reason } of absent) console.log(`       not here: ${title}: ${reason}`);
     for (const { title, error } of failed) console.log(`  FAIL ${title}\n${error.replace(/^/gm, '       ')}`);
     if (failed.length) output.forEach((line) => console.log(`       | ${line}`));

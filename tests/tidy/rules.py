@@ -35,7 +35,7 @@ NOT_FALLIBLE = re.compile(r'_fail$|_refusal$|_refused$|^velta_fail$|^velta_close
 
 
 C_FILES = ('.c', '.h', '.cpp', '.hpp')
-SCRIPTS = ('.py', '.sh', '.mjs', '.ts')
+SCRIPTS = ('.py', '.sh', '.ts', '.mts', '.cts', '.js', '.mjs', '.cjs')
 
 
 class Tree:

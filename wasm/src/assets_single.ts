@@ -9,8 +9,10 @@ import type { WasmBuild } from './assets.js';
 import moduleText from 'velta:simd128';
 import workerText from 'velta:worker';
 
+/** As in assets.ts; this one file holds one build. */
 export const wasmBuilds: readonly WasmBuild[] = ['simd128'];
 
+/** The module's bytes. */
 export function wasmSource(build: WasmBuild): URL | Uint8Array<ArrayBuffer> {
     if (build !== 'simd128' || moduleText === '') {
         throw new VeltaError('UNSUPPORTED', `the single-file package holds no ${build} module; give one as 'wasm'`);
@@ -21,6 +23,7 @@ export function wasmSource(build: WasmBuild): URL | Uint8Array<ArrayBuffer> {
     return bytes;
 }
 
+/** Starts the worker from its text. */
 export function startWorker(): Worker {
     const address = URL.createObjectURL(new Blob([workerText], { type: 'text/javascript' }));
     try {
@@ -31,14 +34,17 @@ export function startWorker(): Worker {
     }
 }
 
+/** The worker's text as an address. */
 export function workerFile(): URL {
     return new URL(`data:text/javascript,${encodeURIComponent(workerText)}`);
 }
 
+/** There are no threads here. */
 export function startThread(): Worker {
     throw new VeltaError('UNSUPPORTED', 'the single-file package has one thread');
 }
 
+/** There are no threads here. */
 export function threadFile(): URL {
     throw new VeltaError('UNSUPPORTED', 'the single-file package has one thread');
 }

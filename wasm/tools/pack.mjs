@@ -33,7 +33,8 @@ function manifest(version) {
     return {
         name: 'velta',
         version,
-        description: 'Embedded store of typed columns and vectors, in the page, a worker or Node: WebAssembly, no server',
+        description:
+            'Embedded store of typed columns and vectors, in the page, a worker or Node: WebAssembly, no server',
         keywords: ['vector', 'database', 'search', 'hnsw', 'embeddings', 'webassembly', 'opfs', 'indexeddb', 'offline'],
         license: 'MIT',
         type: 'module',
@@ -57,11 +58,9 @@ function manifest(version) {
 async function declare() {
     const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
     const types = join(dist, 'types');
-    execFileSync(
-        process.execPath,
-        [tsc, '-p', join(wasm, 'tsconfig.package.json'), '--outDir', types],
-        { stdio: 'inherit' },
-    );
+    execFileSync(process.execPath, [tsc, '-p', join(wasm, 'tsconfig.package.json'), '--outDir', types], {
+        stdio: 'inherit',
+    });
     await cp(types, join(dist, 'cjs-types'), { recursive: true });
     await writeFile(join(dist, 'cjs-types', 'package.json'), '{ "type": "commonjs" }\n');
 }

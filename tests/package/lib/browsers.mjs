@@ -45,7 +45,10 @@ async function launchFirefox(program) {
         headless: true,
         userDataDir: await temporaryFolder(),
         // A page that asks for the permission to keep its storage is not answered by a dialogue here.
-        extraPrefsFirefox: { 'dom.storageManager.prompt.testing': true, 'dom.storageManager.prompt.testing.allow': true },
+        extraPrefsFirefox: {
+            'dom.storageManager.prompt.testing': true,
+            'dom.storageManager.prompt.testing.allow': true,
+        },
     });
     return {
         newPage: () => browser.newPage(),
@@ -56,7 +59,8 @@ async function launchFirefox(program) {
 
 export async function launch(engine) {
     const program = process.env[`VELTA_${engine.toUpperCase()}`] ?? PROGRAMS[engine];
-    if (!existsSync(program)) throw new Error(`${engine} is not installed (${program}), and its tests cannot be left out`);
+    if (!existsSync(program))
+        throw new Error(`${engine} is not installed (${program}), and its tests cannot be left out`);
     const browser = await (engine === 'chromium' ? launchChromium : launchFirefox)(program);
     const open = async (url) => {
         const page = await browser.newPage();

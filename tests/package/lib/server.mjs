@@ -30,7 +30,8 @@ export function strictPolicy(hashes = []) {
 
 async function sendFile(response, headers, file) {
     const information = await stat(file).catch(() => null);
-    if (!information?.isFile()) return send(response, headers, 404, 'text/plain', `there is no ${file.split(sep).pop()}`);
+    if (!information?.isFile())
+        return send(response, headers, 404, 'text/plain', `there is no ${file.split(sep).pop()}`);
     response.writeHead(200, {
         ...headers,
         'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',

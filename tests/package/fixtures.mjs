@@ -1,0 +1,199 @@
+/*
+ * Programs as users build them (fixtures/), each from the tarball installed in a project of its own, with the bundler's
+ * own command and no configuration about velta, then run in Chromium or Node. All do the same job (fixtures/job.js) and
+ * must find the same rows.
+ *
+ * usage: node fixtures.mjs [PART_OF_NAME...]; the last line is "N passed, N failed".
+ */
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { launch } from './lib/browsers.mjs';
+import { startServer, strictPolicy } from './lib/server.mjs';
+import { clean, execute, follow, makeProject, modules, nodeOf } from './lib/tools.mjs';
+import { typeFixtures } from './lib/types.mjs';
+
+const folder = join(dirname(fileURLToPath(import.meta.url)), 'fixtures');
+const tool = {
+    vite: join(modules, 'vite/bin/vite.js'),
+    webpack: join(modules, 'webpack-cli/bin/cli.js'),
+};
+
+/** A project with the job, the program of browsers, and the files of one fixture. */
+async function projectOf(name, packages = []) {
+    const copy = { 'job.js': join(folder, 'job.js'), 'page.js': join(folder, 'page.js'), '.': join(folder, name) };
+    return makeProject({ copy, packages });
+}
+
+const node = (cwd, ...parameters) => execute(process.execPath, parameters, { cwd });
+
+function same(a, b, what) {
+    if (JSON.stringify(a) !== JSON.stringify(b))
+        throw new Error(`${what}: ${JSON.stringify(a)}, not ${JSON.stringify(b)}`);
+}
+
+/** The job in a page at `url`, then the rest of it in another page. What was found. */
+async function runPage(browser, url, { storages = ['opfs', 'indexeddb'] } = {}) {
+    const name = `job-${Math.random().toString(36).slice(2)}`;
+    const steps = async (list) => {
+        const tab = await browser.open(url);
+        try {
+            const results = [];
+            for (const step of list) {
+                results.push(await tab.evaluate((parameters) => globalThis.veltaStep(...parameters), step));
+            }
+            return results;
+        } catch (error) {
+            throw new Error([error.message, ...tab.errors].join('\n| '));
+        } finally {
+            await tab.close();
+        }
+    };
+    const kept = { storage: 'indexeddb' };
+    const inWorker = { storage: storages[0] };
+    const before = await steps([
+        ['first', name, kept],
+        ['remote', `${name}-worker`, inWorker],
+    ]);
+    const after = await steps([['second', name, kept]]);
+    const [found] = before.map((result) => result.found);
+    for (const result of [...before, ...after]) same(result.found, found, 'what was found differs between steps');
+    return found;
+}
+
+async function served(browser, options, path = '/') {
+    const site = await startServer(options);
+    try {
+        return await runPage(browser, site.origin + path);
+    } finally {
+        await site.close();
+    }
+}
+
+/** Vite as a server of its own, `parameters` its command; the address is what it prints. */
+async function viteServer(project, browser, parameters) {
+    const stop = new AbortController();
+    const output = [];
+    let ended;
+    try {
+        const address = await new Promise((done, failed) => {
+            const options = { cwd: project, signal: stop.signal, env: { ...process.env, NO_COLOR: '1' } };
+            ended = follow(process.execPath, [tool.vite, ...parameters], options, (line) => {
+                output.push(line);
+                const found = /Local:\s+(\S+)/.exec(line);
+                if (found) done(found[1]);
+            });
+            ended.then(() => failed(new Error(`vite ended\n${output.join('\n')}`)), failed);
+        });
+        return await runPage(browser, address);
+    } catch (error) {
+        throw new Error(`${error.message}\nvite said:\n${output.join('\n')}`);
+    } finally {
+        stop.abort();
+        await ended?.catch(() => undefined);
+    }
+}
+
+/** The job in three processes of one Node. */
+async function runNode(engine, name, main) {
+    const project = await projectOf(name);
+    const step = async (...parameters) => {
+        const options = JSON.stringify({ storage: 'file', directory: join(project, 'stores') });
+        const { stdout } = await execute(nodeOf(engine), [main, ...parameters, options], {
+            cwd: project,
+            timeout: 60_000,
+        });
+        return JSON.parse(stdout).found;
+    };
+    const found = await step('first', 'job');
+    same(await step('second', 'job'), found, 'what a second process found');
+    same(await step('remote', 'job-worker'), found, 'what a worker found');
+    return found;
+}
+
+/** name: what makes and runs it, given the browser; each gives what it found. */
+const FIXTURES = {
+    'vite, built': async (browser) => {
+        const project = await projectOf('vite');
+        await node(project, tool.vite, 'build');
+        return viteServer(project, browser, ['preview', '--port', '0']);
+    },
+    'vite, its development server': async (browser) => {
+        return viteServer(await projectOf('vite'), browser, ['--port', '0']);
+    },
+    'vite, built, under a strict Content-Security-Policy': async (browser) => {
+        const project = await projectOf('vite');
+        await node(project, tool.vite, 'build');
+        return served(browser, { root: join(project, 'dist'), policy: strictPolicy() });
+    },
+    'webpack 5': async (browser) => {
+        const project = await projectOf('webpack');
+        await node(project, tool.webpack);
+        await node(project, '-e', "fs.copyFileSync('index.html', 'dist/index.html')");
+        return served(browser, { root: join(project, 'dist') });
+    },
+    esbuild: async (browser) => {
+        const project = await projectOf('esbuild', ['esbuild']);
+        await node(project, 'build.mjs');
+        return served(browser, { root: join(project, 'dist'), policy: strictPolicy() });
+    },
+    'no bundler': async (browser) => served(browser, { root: await projectOf('none') }),
+    'no bundler, cross-origin isolated': async (browser) => {
+        return served(browser, { root: await projectOf('none'), isolated: true });
+    },
+    'a single file, served': async (browser) => {
+        const project = await projectOf('single', ['esbuild']);
+        await node(project, 'build.mjs');
+        return served(browser, { root: project }, '/page.html');
+    },
+    'a single file, opened from the disk': async (browser) => {
+        const project = await projectOf('single', ['esbuild']);
+        await node(project, 'build.mjs');
+        return runPage(browser, pathToFileURL(join(project, 'page.html')).href, { storages: ['indexeddb'] });
+    },
+    'import in Node 20': () => runNode('node20', 'node-esm', 'main.js'),
+    'import in Node 24': () => runNode('node24', 'node-esm', 'main.js'),
+    'require in Node 20': () => runNode('node20', 'node-cjs', 'main.cjs'),
+    'require in Node 24': () => runNode('node24', 'node-cjs', 'main.cjs'),
+};
+
+async function main(parts) {
+    const chosen = (name) => parts.length === 0 || parts.some((part) => name.includes(part));
+    const count = { passed: 0, failed: 0 };
+    const attempt = async (name, work) => {
+        const begin = performance.now();
+        let error = null;
+        await work().catch((reason) => (error = reason));
+        count[error ? 'failed' : 'passed']++;
+        console.log(
+            `${error ? 'FAIL' : 'ok  '} ${((performance.now() - begin) / 1000).toFixed(1).padStart(5)} s  ${name}`,
+        );
+        if (error) console.log(String(error.stack ?? error).replace(/^/gm, '       '));
+    };
+    const browser = await launch('chromium');
+    let found = null;
+    const queue = Object.entries(FIXTURES).filter(([name]) => chosen(name));
+    const lane = async () => {
+        while (queue.length) {
+            const [name, work] = queue.shift();
+            await attempt(name, async () => {
+                const own = await work(browser);
+                same(own, (found ??= own), 'what the other fixtures found differs');
+            });
+        }
+    };
+    await Promise.all([lane(), lane()]);
+    await browser.close();
+    for (const [name, work] of Object.entries(typeFixtures(folder))) if (chosen(name)) await attempt(name, work);
+    return count;
+}
+
+let count;
+try {
+    count = await main(process.argv.slice(2));
+} catch (error) {
+    console.log(error.stack);
+    count = { passed: 0, failed: 1 };
+}
+await clean();
+console.log(`${count.passed} passed, ${count.failed} failed`);
+process.exit(count.failed || !count.passed ? 1 : 0);

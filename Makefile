@@ -50,7 +50,7 @@ ifneq ($(ARCH),aarch64)
 foreign += simd/neon%.c
 endif
 shipped_c := $(filter-out $(foreign),$(engine_c))
-simde_c := $(filter-out simd/wasm_relaxed%.c,$(filter simd/wasm%.c,$(engine_c)))
+simde_c := $(filter simd/wasm%.c,$(engine_c))
 # Shipped files that differ when the wasm kernels are present.
 simde_aware_c := $(filter $(shipped_c),$(if $(wildcard simd/*.c),$(shell grep -ls VELTA_SIMDE simd/*.c)))
 cli_c := $(wildcard cli/*.c)
@@ -228,14 +228,16 @@ coverage: $(command:%=$(BUILD)/cov/%) $(programs:%=$(BUILD)/cov/%) native | $(BU
 WASM_CLANG ?= clang-22
 WASM_LD ?= wasm-ld-22
 WASM_SYSROOT ?= /usr/share/emscripten/cache/sysroot
-wasm_builds := scalar simd128
+wasm_builds := scalar simd128 relaxed
 wasm_modules := $(wasm_builds:%=$(BUILD)/wasm/velta.%.wasm)
 wasm_isa_scalar :=
 wasm_isa_simd128 := -msimd128
+wasm_isa_relaxed := -msimd128 -DVELTA_RELAXED_SIMD
 wasm_c := $(filter-out store/host_posix.c simd/avx%.c simd/neon%.c simd/wasm%.c,$(wildcard $(ENGINE_ROOMS:%=%/*.c))) \
 	$(wildcard wasm/*.c)
 wasm_c_scalar := $(wasm_c)
 wasm_c_simd128 := $(wasm_c) simd/wasm128.c
+wasm_c_relaxed := $(wasm_c) simd/wasm_relaxed.c
 # Without assertions some of their variables have no use.
 CFLAGS_wasm := --target=wasm32-unknown-emscripten --sysroot=$(WASM_SYSROOT) -O3 -DNDEBUG -Wno-unused-parameter -fvisibility=hidden \
 	-mbulk-memory -mnontrapping-fptoint -msign-ext -mmutable-globals -I. -isystem $(LZ4) -isystem $(BUILD)/wasm/include

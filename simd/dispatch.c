@@ -34,17 +34,23 @@ struct simd_set {
     bool (*can_run)(void);
 };
 
-/* Worst first, so that the last one that runs is the best. The wasm kernels run natively for tests only. */
+/*
+ * Worst first, so that the last one that runs is the best. The wasm kernels run natively for tests only. A module of
+ * WebAssembly has the one set that it was made for.
+ */
 static const struct simd_set simd_sets[] = {
-#if defined(VELTA_SIMDE) && !defined(__wasm_simd128__)
+#if defined(VELTA_RELAXED_SIMD)
+    {&simd_wasm_relaxed, simd_always},
+#elif defined(__wasm_simd128__)
     {&simd_wasm128, simd_always},
+#else
+#if defined(VELTA_SIMDE)
+    {&simd_wasm128, simd_always}, {&simd_wasm_relaxed, simd_always},
 #endif
     {&simd_scalar, simd_always},
 #if defined(__x86_64__)
     {&simd_avx2, simd_has_avx2},  {&simd_avx512, simd_has_avx512},
 #endif
-#if defined(__wasm_simd128__)
-    {&simd_wasm128, simd_always},
 #endif
 };
 

@@ -21,7 +21,7 @@
 enum simd_sparse_mode { SIMD_ADD, SIMD_SET };
 
 struct simd_kernels {
-    const char *name; /* "scalar", "avx2", "avx512", "wasm128" */
+    const char *name; /* "scalar", "avx2", "avx512", "wasm128", "wasm_relaxed" */
 
     /* distances; n in elements */
     float (*dot_f32)(const float *a, const float *b, size_t n);
@@ -100,6 +100,9 @@ extern const struct simd_kernels simd_avx512;
 #endif
 #if defined(__wasm_simd128__) || defined(VELTA_SIMDE)
 extern const struct simd_kernels simd_wasm128;
+#endif
+#if defined(VELTA_RELAXED_SIMD) || defined(VELTA_SIMDE)
+extern const struct simd_kernels simd_wasm_relaxed;
 #endif
 
 /*

@@ -3,8 +3,10 @@
  * SIMDe provides the intrinsics, so that it runs under sanitizers; elsewhere it is empty.
  *
  * The sixteen lanes of the float definition are four registers. There is no byte dot product: codes are taken as pairs
- * in 16 bits, and one trick saves the second unpacking (see wasm128_query_pairs). There is no prefetch either: a byte
+ * in 16 bits, and one trick saves the second unpacking (see wasm128_load_query). There is no prefetch either: a byte
  * of each line is loaded and not used, which starts the misses of many lines side by side.
+ *
+ * simd/wasm_relaxed.c compiles this file a second time, with the byte dot product that relaxed SIMD has.
  */
 #if defined(__wasm_simd128__) || defined(VELTA_SIMDE)
 #include "simd/byte_places.h"
@@ -132,6 +134,30 @@ static void wasm128_f16_to_f32(const uint16_t *from, float *to, size_t n) {
     loop_f16_to_f32(from + i, to + i, n - i);
 }
 
+static inline int32_t wasm128_fold_i32(v128_t sum) {
+    v128_t two = wasm_i32x4_add(sum, wasm_i32x4_shuffle(sum, sum, 2, 3, 2, 3));
+    return wasm_i32x4_extract_lane(wasm_i32x4_add(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
+}
+
+#if defined(WASM128_RELAXED)
+/*
+ * The dot product of sixteen bytes; exact on every engine, because the codes are below 128. These functions alone are
+ * compiled for relaxed SIMD: elsewhere the compiler would take relaxed minima, which differ between engines.
+ */
+#if defined(__wasm_simd128__)
+#pragma clang attribute push(__attribute__((target("relaxed-simd"))), apply_to = function)
+#endif
+enum { WASM128_CODES_AT_ONCE = 1 << 16, WASM128_CODES_SHIFT = 0 };
+typedef v128_t wasm128_query;
+
+static inline wasm128_query wasm128_load_query(const int8_t *query) {
+    return wasm_v128_load(query);
+}
+
+static inline v128_t wasm128_step_codes(v128_t sum, wasm128_query q, const uint8_t *row) {
+    return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(q, wasm_v128_load(row), sum);
+}
+#else
 /*
  * Sixteen query bytes, seen as eight pairs (even, odd), made ready for rows seen likewise. A row's pair as 16 bits is
  * x = even + 256 odd, so with qe, qo the query's bytes
@@ -140,28 +166,24 @@ static void wasm128_f16_to_f32(const uint16_t *from, float *to, size_t n) {
  * below 128, |q| is at most 127). A lane takes a quarter of the elements, so over 2,048 of them its sum stays below
  * 512 * 127 * 127 * 256 < 2^31 and is divided exactly by a shift; what wraps in between does not matter.
  */
-struct wasm128_pairs {
+typedef struct {
     v128_t first, second;
-};
+} wasm128_query;
 
-enum { WASM128_CODES_AT_ONCE = 2048 };
+enum { WASM128_CODES_AT_ONCE = 2048, WASM128_CODES_SHIFT = 8 };
 
-static inline struct wasm128_pairs wasm128_query_pairs(const int8_t *query) {
+static inline wasm128_query wasm128_load_query(const int8_t *query) {
     v128_t q = wasm_v128_load(query);
     v128_t odd = wasm_i16x8_shr(q, 8);
-    return (struct wasm128_pairs){wasm_i16x8_sub(wasm_i16x8_shl(q, 8), odd), odd};
+    return (wasm128_query){wasm_i16x8_sub(wasm_i16x8_shl(q, 8), odd), odd};
 }
 
-static inline v128_t wasm128_step_codes(v128_t sum, struct wasm128_pairs q, const uint8_t *row) {
+static inline v128_t wasm128_step_codes(v128_t sum, wasm128_query q, const uint8_t *row) {
     v128_t x = wasm_v128_load(row);
     v128_t even = wasm_v128_and(x, wasm_i16x8_splat(0xff));
     return wasm_i32x4_add(wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(even, q.first)), wasm_i32x4_dot_i16x8(x, q.second));
 }
-
-static inline int32_t wasm128_fold_i32(v128_t sum) {
-    v128_t two = wasm_i32x4_add(sum, wasm_i32x4_shuffle(sum, sum, 2, 3, 2, 3));
-    return wasm_i32x4_extract_lane(wasm_i32x4_add(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
-}
+#endif
 
 static inline size_t wasm128_codes_end(size_t from, size_t n) {
     return n - from < WASM128_CODES_AT_ONCE ? n : from + WASM128_CODES_AT_ONCE;
@@ -172,10 +194,10 @@ static int32_t wasm128_dot_codes(const int8_t *query, const uint8_t *row, size_t
     for (size_t i = 0; i < n;) {
         v128_t s0 = wasm_i32x4_splat(0), s1 = s0;
         for (size_t end = wasm128_codes_end(i, n); i < end; i += 2 * WASM128_BYTES) {
-            s0 = wasm128_step_codes(s0, wasm128_query_pairs(query + i), row + i);
-            s1 = wasm128_step_codes(s1, wasm128_query_pairs(query + i + WASM128_BYTES), row + i + WASM128_BYTES);
+            s0 = wasm128_step_codes(s0, wasm128_load_query(query + i), row + i);
+            s1 = wasm128_step_codes(s1, wasm128_load_query(query + i + WASM128_BYTES), row + i + WASM128_BYTES);
         }
-        total = wasm_i32x4_add(total, wasm_i32x4_shr(wasm_i32x4_add(s0, s1), 8));
+        total = wasm_i32x4_add(total, wasm_i32x4_shr(wasm_i32x4_add(s0, s1), WASM128_CODES_SHIFT));
     }
     return wasm128_fold_i32(total);
 }
@@ -190,16 +212,16 @@ LOOP_INLINE void wasm128_dot_codes_four(const int8_t *query, const uint8_t *cons
     for (size_t i = 0; i < n;) {
         v128_t s0 = zero, s1 = zero, s2 = zero, s3 = zero;
         for (size_t end = wasm128_codes_end(i, n); i < end; i += WASM128_BYTES) {
-            struct wasm128_pairs q = wasm128_query_pairs(query + i);
+            wasm128_query q = wasm128_load_query(query + i);
             s0 = wasm128_step_codes(s0, q, r0 + i);
             s1 = wasm128_step_codes(s1, q, r1 + i);
             s2 = wasm128_step_codes(s2, q, r2 + i);
             s3 = wasm128_step_codes(s3, q, r3 + i);
         }
-        t0 = wasm_i32x4_add(t0, wasm_i32x4_shr(s0, 8));
-        t1 = wasm_i32x4_add(t1, wasm_i32x4_shr(s1, 8));
-        t2 = wasm_i32x4_add(t2, wasm_i32x4_shr(s2, 8));
-        t3 = wasm_i32x4_add(t3, wasm_i32x4_shr(s3, 8));
+        t0 = wasm_i32x4_add(t0, wasm_i32x4_shr(s0, WASM128_CODES_SHIFT));
+        t1 = wasm_i32x4_add(t1, wasm_i32x4_shr(s1, WASM128_CODES_SHIFT));
+        t2 = wasm_i32x4_add(t2, wasm_i32x4_shr(s2, WASM128_CODES_SHIFT));
+        t3 = wasm_i32x4_add(t3, wasm_i32x4_shr(s3, WASM128_CODES_SHIFT));
     }
     v128_t t01 = wasm_i32x4_add(wasm_i32x4_shuffle(t0, t1, 0, 4, 1, 5), wasm_i32x4_shuffle(t0, t1, 2, 6, 3, 7));
     v128_t t23 = wasm_i32x4_add(wasm_i32x4_shuffle(t2, t3, 0, 4, 1, 5), wasm_i32x4_shuffle(t2, t3, 2, 6, 3, 7));
@@ -207,6 +229,9 @@ LOOP_INLINE void wasm128_dot_codes_four(const int8_t *query, const uint8_t *cons
     wasm_v128_store(out, sums);
 }
 LOOP_ROWS(wasm128, dot_codes, int8_t, uint8_t, int32_t, WASM128_CODE_ROWS_AHEAD)
+#if defined(WASM128_RELAXED) && defined(__wasm_simd128__)
+#pragma clang attribute pop
+#endif
 
 static uint32_t wasm128_sum_codes(const uint8_t *row, size_t n) {
     v128_t sum = wasm_i32x4_splat(0);
@@ -519,8 +544,13 @@ static void wasm128_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, in
     loop_sum_i64(v, n, mask, high, low, wasm128_halves);
 }
 
+#if defined(WASM128_RELAXED)
+const struct simd_kernels simd_wasm_relaxed = {
+    .name = "wasm_relaxed",
+#else
 const struct simd_kernels simd_wasm128 = {
     .name = "wasm128",
+#endif
     .dot_f32 = wasm128_dot_f32,
     .l2_f32 = wasm128_l2_f32,
     .cosine_f32 = wasm128_cosine_f32,

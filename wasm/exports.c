@@ -484,7 +484,7 @@ const char *ABI(abi_version)(void) {
  */
 #if defined(__wasm_atomics__)
 #define ABI_BUILD abi_build_threads
-#elif defined(__wasm_relaxed_simd__)
+#elif defined(VELTA_RELAXED_SIMD)
 #define ABI_BUILD abi_build_relaxed
 #elif defined(__wasm_simd128__)
 #define ABI_BUILD abi_build_simd128

@@ -263,6 +263,7 @@ static void selection(void **state) {
     assert_ptr_equal(simd_select("scalar"), &simd_scalar);
 #if defined(VELTA_SIMDE)
     assert_ptr_equal(simd_select("wasm128"), &simd_wasm128);
+    assert_ptr_equal(simd_select("wasm_relaxed"), &simd_wasm_relaxed);
 #endif
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))

@@ -645,7 +645,7 @@ static void watchers_hear_of_every_change(void **state) {
 static void exports_do_not_depend_on_the_kernels(void **state) {
     (void)state;
     uint64_t first = 0;
-    static const char *const names[] = {"scalar", "avx2", "avx512", "wasm128"};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "wasm128", "wasm_relaxed"};
     unsigned tried = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct world world = {.now_ms = 1000};

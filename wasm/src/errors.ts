@@ -80,7 +80,8 @@ export function describe(value: unknown): string {
             return 'a symbol';
         default: {
             if (Array.isArray(value)) return `an array of ${value.length}`;
-            const maker = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
+            const maker = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor
+                ?.name;
             if (ArrayBuffer.isView(value)) return `a ${maker} of ${value.byteLength} bytes`;
             return maker === undefined || maker === 'Object' ? 'an object' : `a ${maker}`;
         }

@@ -140,7 +140,8 @@ export class Instance {
 
     /** Makes the views anew if the memory has grown. */
     refresh(): void {
-        if (this.#shared ? this.memory.buffer.byteLength !== this.u8.byteLength : this.u8.byteLength === 0) this.#view();
+        if (this.#shared ? this.memory.buffer.byteLength !== this.u8.byteLength : this.u8.byteLength === 0)
+            this.#view();
     }
 
     /** Memory that stays until `release`; 16-byte aligned. */
@@ -374,7 +375,9 @@ export function utf8Bytes(text: string, what: string): number {
         } else {
             const next = code < 0xdc00 ? text.charCodeAt(i + 1) : 0;
             if ((next & 0xfc00) !== 0xdc00) {
-                throw invalid(`${what} has half of a surrogate pair at index ${i}, which is no text; see toWellFormed()`);
+                throw invalid(
+                    `${what} has half of a surrogate pair at index ${i}, which is no text; see toWellFormed()`,
+                );
             }
             bytes += 2;
             i++;

@@ -85,7 +85,9 @@ export interface FullVectorColumn {
 export type FullColumn = FullScalarColumn | FullVectorColumn;
 
 /** The primary key column of a table. */
-export function key<const T extends 'int' | 'string'>(type: T): { readonly type: T; readonly key: true; readonly required: true } {
+export function key<const T extends 'int' | 'string'>(
+    type: T,
+): { readonly type: T; readonly key: true; readonly required: true } {
     return { type, key: true, required: true };
 }
 
@@ -169,17 +171,7 @@ const TYPES: readonly ColumnType[] = ['int', 'float', 'bool', 'string', 'timesta
 const METRICS: readonly Metric[] = ['cosine', 'l2', 'dot'];
 const ELEMENTS: readonly VectorElement[] = ['f32', 'f16', 'codes'];
 const SCALAR_OPTIONS = ['type', 'key', 'required'];
-const VECTOR_OPTIONS = [
-    'type',
-    'dimensions',
-    'metric',
-    'element',
-    'index',
-    'm',
-    'efConstruction',
-    'seed',
-    'required',
-];
+const VECTOR_OPTIONS = ['type', 'dimensions', 'metric', 'element', 'index', 'm', 'efConstruction', 'seed', 'required'];
 const MAX_DIMENSIONS = 8192;
 
 /** The engine's number of a type is its place here. @internal */

@@ -53,8 +53,8 @@ function typeError(column: ColumnInfo, row: number, value: unknown, expected: st
 
 // ---- one value
 
-/** Writes a whole number as an int64; `expected` names what would have been right. */
-function writeInt(instance: Instance, at: Address, value: unknown, column: ColumnInfo, row: number): void {
+/** Writes a whole number as an int64. @throws {VeltaError} TYPE naming the column and row @internal */
+export function writeInt(instance: Instance, at: Address, value: unknown, column: ColumnInfo, row: number): void {
     if (typeof value === 'number') {
         const { i32 } = instance;
         const place = at >> 2;
@@ -73,7 +73,9 @@ function writeInt(instance: Instance, at: Address, value: unknown, column: Colum
             column,
             row,
             value,
-            Number.isInteger(value) ? 'a bigint, since beyond 2^53 numbers are not exact,' : 'a whole number or a bigint',
+            Number.isInteger(value)
+                ? 'a bigint, since beyond 2^53 numbers are not exact,'
+                : 'a whole number or a bigint',
         );
     }
     if (typeof value !== 'bigint') throw typeError(column, row, value, 'a whole number or a bigint');
@@ -101,7 +103,7 @@ function vectorLength(column: ColumnInfo, row: number, value: ArrayLike<number>)
         detached
             ? `column '${column.name}', row ${row}: the vector's ArrayBuffer is detached (it was transferred away)`
             : `column '${column.name}', row ${row}: a vector of ${value.length} elements; the column has ` +
-              `${column.dimensions}`,
+                  `${column.dimensions}`,
         { offset: row },
     );
 }
@@ -203,7 +205,10 @@ function measure(column: ColumnInfo, row: number, value: unknown): number {
     }
     if (!(value instanceof Uint8Array)) throw typeError(column, row, value, 'a Uint8Array');
     if (value.length === 0 && isDetached(value)) {
-        throw invalid(`column '${column.name}', row ${row}: the ArrayBuffer is detached (it was transferred away)`, row);
+        throw invalid(
+            `column '${column.name}', row ${row}: the ArrayBuffer is detached (it was transferred away)`,
+            row,
+        );
     }
     return value.length;
 }
@@ -563,7 +568,8 @@ export function columnList(instance: Instance, columns: readonly ColumnInfo[]): 
 }
 
 /** Values of one column for the rows asked for; see `Table.getColumns`. */
-export type ColumnArray = BigInt64Array | Float64Array | Uint8Array | Float32Array | (string | null)[] | (Uint8Array | null)[];
+export type ColumnArray =
+    BigInt64Array | Float64Array | Uint8Array | Float32Array | (string | null)[] | (Uint8Array | null)[];
 
 /** One column of a result as a typed array (or a plain one, for strings and bytes). @internal */
 export function arrayOfReader(reader: Reader, rows: number, dimensions: number): ColumnArray {

@@ -44,7 +44,10 @@ export function readChange(instance: Instance, at: Address, nameOf: (table: Addr
     const count = word(CHANGE_ROW_COUNT);
     const list = word(CHANGE_ROWS);
     const first = word(CHANGE_FIRST_ROW);
-    const rows = list === 0 ? new Uint32Array(kind === 'insert' ? count : 0) : instance.u32.slice(list >> 2, (list >> 2) + count);
+    const rows =
+        list === 0
+            ? new Uint32Array(kind === 'insert' ? count : 0)
+            : instance.u32.slice(list >> 2, (list >> 2) + count);
     if (list === 0 && first !== NO_ROW) for (let i = 0; i < rows.length; i++) rows[i] = first + i;
     const column = word(CHANGE_COLUMN);
     return {

@@ -1,0 +1,79 @@
+/**
+ * velta: an embedded store that finds rows by meaning and by value in one query.
+ *
+ * `await init()` once; then `createDatabase()` gives a database in memory, `open(name)` one that persists, and tables of
+ * typed rows are written, filtered and searched synchronously.
+ *
+ * @packageDocumentation
+ */
+export { VeltaError, type VeltaCode, type VeltaErrorData } from './errors.js';
+export { init, moduleInfo, type Build, type InitOptions, type ModuleInfo, type WasmSource } from './module.js';
+export type { Progress } from './instance.js';
+export {
+    key,
+    required,
+    vector,
+    type ColumnDefinition,
+    type ColumnName,
+    type ColumnOfType,
+    type ColumnType,
+    type FullColumn,
+    type FullScalarColumn,
+    type FullVectorColumn,
+    type InsertOf,
+    type KeyOf,
+    type Metric,
+    type RequiredColumn,
+    type RowOf,
+    type ScalarColumn,
+    type ScalarType,
+    type Schema,
+    type TypeOf,
+    type ValueIn,
+    type ValueOut,
+    type VectorColumn,
+    type VectorElement,
+} from './schema.js';
+export {
+    Database,
+    createDatabase,
+    importDatabase,
+    type CompactOptions,
+    type CompactStats,
+    type DatabaseLog,
+    type DatabaseStats,
+    type LogStatus,
+    type MemoryOptions,
+    type StorageKind,
+} from './database.js';
+export { Table, type ReadOptions, type WriteStats } from './table.js';
+export { NULL_INT, type ColumnArray, type ColumnBatch, type ColumnData } from './values.js';
+export type { Explain, Hit, SearchResult } from './result.js';
+export type { SearchArrays, SearchOptions } from './search.js';
+export { Query, count, max, mean, min, sum, type Aggregate, type AggregateValues, type Aggregates } from './query.js';
+export { RowIterator, type RangeOptions } from './iterator.js';
+export type { Change, ChangeKind } from './watch.js';
+export type { ChainItem, DeltaOperation, TableDelta } from './delta.js';
+export {
+    Filter,
+    and,
+    between,
+    contains,
+    endsWith,
+    eq,
+    filter,
+    gt,
+    gte,
+    inList,
+    isNull,
+    like,
+    lt,
+    lte,
+    ne,
+    not,
+    notIn,
+    notNull,
+    or,
+    startsWith,
+    type FilterValue,
+} from './filter.js';

@@ -1,0 +1,982 @@
+/**
+ * A table: typed rows, written in batches, read by key, by row number, by filter or by nearness.
+ *
+ * A Table is a name for what the engine keeps; it holds the columns' names as C strings and a few compiled filters,
+ * nothing of the data. Every method enters its database, uses argument space, and leaves, also when it throws.
+ */
+import { NO_ROW, type Address } from './abi.js';
+import type { Database } from './database.js';
+import {
+    type ChainItem,
+    type DeltaOperation,
+    type TableDelta,
+    readChain,
+    writeIntKey,
+    writeMetadata,
+    writeOperation,
+    writeRow,
+    writeTextKey,
+    writeTimestamp,
+} from './delta.js';
+import { VeltaError, checkOptions, describe, invalid } from './errors.js';
+import { type Filter, filterText } from './filter.js';
+import { DELTA_SIZE, KEYS_INTS, KEYS_OFFSETS, KEYS_ROWS, KEYS_SIZE, KEYS_TEXT } from './generated/layout.js';
+import { STATUS_NUMBERS } from './generated/status.js';
+import { type Instance, type Progress, utf8Bytes } from './instance.js';
+import { type RangeOptions, RowIterator } from './iterator.js';
+import { Query } from './query.js';
+import type { SearchResult } from './result.js';
+import {
+    type ColumnDefinition,
+    type ColumnName,
+    type ColumnOfType,
+    type FullColumn,
+    type InsertOf,
+    type KeyOf,
+    type RowOf,
+    type Schema,
+    TYPE_NAMES,
+    fullColumn,
+    readColumn,
+    writeColumn,
+} from './schema.js';
+import { COLUMN_SIZE } from './generated/layout.js';
+import { type SearchArrays, type SearchOptions, searchArrays, searchHits } from './search.js';
+import {
+    type Batch,
+    type ColumnArray,
+    type ColumnBatch,
+    type ColumnInfo,
+    arrayOfReader,
+    batchOfColumns,
+    batchOfRows,
+    columnList,
+    millisecondsOf,
+    readers,
+    rowOfReaders,
+    unknownColumn,
+    writeInt,
+} from './values.js';
+import type { Change } from './watch.js';
+
+const CACHED_FILTERS = 16;
+const NEVER_MS = 9_223_372_036_854_775_807n;
+
+/** What a write did. */
+export interface WriteStats {
+    /** Row number of the first inserted row (the others follow it), or null if none was. */
+    readonly firstRow: number | null;
+    readonly inserted: number;
+    readonly updated: number;
+    /** Number of the last change. */
+    readonly sequence: number;
+}
+
+/** Options of reading rows. */
+export interface ReadOptions<S extends Schema, C extends ColumnName<S> = ColumnName<S>> {
+    /** The state at that time, to the millisecond; default now. */
+    readonly at?: Date | number;
+    /** The columns wanted; default all, vectors included. */
+    readonly columns?: readonly C[];
+}
+
+/** The state asked for, as the engine takes it. @throws {VeltaError} INVALID @internal */
+export function timeOf(at: Date | number | undefined, what = 'at'): number {
+    if (at === undefined) return 0;
+    const time = millisecondsOf(at);
+    if (Number.isNaN(time))
+        throw invalid(`${what} must be a Date or whole milliseconds since 1970, not ${describe(at)}`);
+    if (time === 0) throw invalid(`${what} cannot be 1970-01-01T00:00:00.000Z, which stands for now`);
+    return time;
+}
+
+/** A table of a database. Made by `Database.table`. */
+export class Table<S extends Schema = Schema> {
+    readonly name: string;
+    readonly database: Database;
+    /** @internal */
+    readonly handle: Address;
+    /** @internal */
+    readonly columns = new Map<string, ColumnInfo>();
+    /** @internal */
+    keyInfo: ColumnInfo | null = null;
+    /** Whether `dropTable` was called for it. @internal */
+    dropped = false;
+    #onlyVector: ColumnInfo | null = null;
+    readonly #instance: Instance;
+    readonly #filters = new Map<string, Address>();
+    #schema: Readonly<Record<string, FullColumn>> | null = null;
+
+    /** @internal */
+    constructor(database: Database, name: string, handle: Address) {
+        this.database = database;
+        this.name = name;
+        this.handle = handle;
+        this.#instance = database.instance;
+        this.readColumns();
+    }
+
+    // ---- what it is
+
+    /** The columns as the table has them, in order, every option filled in. */
+    get schema(): Readonly<Record<string, FullColumn>> {
+        this.#schema ??= Object.freeze(
+            Object.fromEntries(Array.from(this.columns.values(), ({ name, full }) => [name, full])),
+        );
+        return this.#schema;
+    }
+
+    /** The primary key's column; null if rows are named by their number. */
+    get keyColumn(): string | null {
+        return this.keyInfo?.name ?? null;
+    }
+
+    /** Rows ever inserted since the last compaction, deleted ones included: row numbers lie below it. */
+    get rowCount(): number {
+        this.open();
+        return this.#instance.exports.abi_row_count(this.handle) >>> 0;
+    }
+
+    /** Rows that are not deleted; expired ones count until `expire` deletes them. */
+    get liveCount(): number {
+        this.open();
+        return this.#instance.exports.abi_live_count(this.handle) >>> 0;
+    }
+
+    /** @throws {VeltaError} CLOSED, NOT_FOUND after dropTable @internal */
+    open(): void {
+        this.database.check();
+        if (this.dropped) throw new VeltaError('NOT_FOUND', `table '${this.name}' was dropped`);
+    }
+
+    /** Enters the database for a call: gives the mark to leave with. @internal */
+    enter(): number {
+        if (this.dropped) this.open();
+        return this.database.enter();
+    }
+
+    /** @internal */
+    readColumns(): void {
+        const instance = this.#instance;
+        const count = instance.exports.abi_column_count(this.handle);
+        for (let i = this.columns.size; i < count; i++) {
+            const { name, column } = readColumn(instance, instance.exports.abi_column_at(this.handle, i) >>> 0);
+            const bytes = utf8Bytes(name, 'a column name');
+            const address = instance.allocate(bytes + 1);
+            instance.encode(name, address, bytes);
+            instance.u8[address + bytes] = 0;
+            const info: ColumnInfo = {
+                name,
+                address,
+                type: column.type,
+                dimensions: column.type === 'vector' ? column.dimensions : 0,
+                full: column,
+                inherited: name in Object.prototype,
+            };
+            this.columns.set(name, info);
+            if (column.type !== 'vector' && column.key) this.keyInfo = info;
+        }
+        const vectors = [...this.columns.values()].filter(({ type }) => type === 'vector');
+        this.#onlyVector = vectors.length === 1 ? (vectors[0] as ColumnInfo) : null;
+        this.#schema = null;
+    }
+
+    /** Frees what the engine's side holds for it; before the database closes. @internal */
+    release(): void {
+        for (const filter of this.#filters.values()) this.#instance.exports.abi_filter_free(filter);
+        this.#filters.clear();
+        for (const { address, name } of this.columns.values()) {
+            this.#instance.release(address, utf8Bytes(name, 'a column name') + 1);
+        }
+    }
+
+    /**
+     * Adds a column; rows that are there have NULL in it.
+     * @throws {VeltaError} EXISTS, INVALID, NOT_NULL for a required column when there are rows
+     */
+    addColumn(name: string, definition: ColumnDefinition): void {
+        this.open();
+        const full = fullColumn(name, definition);
+        this.database.run((instance) => {
+            const at = instance.space(COLUMN_SIZE);
+            writeColumn(instance, at, name, full);
+            instance.check(instance.exports.abi_column_add(this.handle, at));
+            this.readColumns();
+        });
+        this.database.wrote();
+    }
+
+    /** A column by name. @throws {VeltaError} UNKNOWN_COLUMN @internal */
+    column(name: string): ColumnInfo {
+        const column = this.columns.get(name);
+        if (column === undefined) throw unknownColumn(this.columns, String(name), `table '${this.name}'`);
+        return column;
+    }
+
+    /** The vector column asked for; without a name the only one. @throws {VeltaError} @internal */
+    vectorColumn(name: string | undefined): ColumnInfo {
+        if (name === undefined) {
+            if (this.#onlyVector !== null) return this.#onlyVector;
+            const names = [...this.columns.values()].filter(({ type }) => type === 'vector').map((c) => c.name);
+            throw invalid(
+                names.length === 0
+                    ? `table '${this.name}' has no vector column`
+                    : `table '${this.name}' has several vector columns: say which by the option column (${names.join(', ')})`,
+            );
+        }
+        const column = this.column(name);
+        if (column.type !== 'vector') {
+            throw new VeltaError('TYPE', `column '${name}' is ${column.type}, not a vector`);
+        }
+        return column;
+    }
+
+    /** Columns by name; all without a list. @internal */
+    columnsOf(names: readonly string[] | undefined): ColumnInfo[] {
+        if (names === undefined) return [...this.columns.values()];
+        if (!Array.isArray(names)) throw invalid(`columns must be an array of names, not ${describe(names)}`);
+        return names.map((name: string) => this.column(name));
+    }
+
+    // ---- writing
+
+    /**
+     * Adds rows, all or none. Columns that are missing are NULL.
+     * @throws {VeltaError} EXISTS (a key lives, or comes twice), TYPE, NOT_NULL, DIMENSIONS, NOT_FINITE,
+     *     UNKNOWN_COLUMN, OVER_BUDGET, READ_ONLY; offset is the row's index in the call
+     */
+    insert(rows: InsertOf<S> | readonly InsertOf<S>[], options?: { readonly onProgress?: Progress }): WriteStats {
+        return this.#writeRows(rows, 0, options);
+    }
+
+    /**
+     * Adds rows, or sets the given columns of the row that has the key. All or none. All rows of one call have the same
+     * columns.
+     * @throws {VeltaError} as {@link Table.insert}, and INVALID where the table has no key
+     */
+    upsert(rows: InsertOf<S> | readonly InsertOf<S>[], options?: { readonly onProgress?: Progress }): WriteStats {
+        return this.#writeRows(rows, 1, options);
+    }
+
+    /**
+     * Adds rows given column by column: the fast way. Typed arrays of the engine's form are copied whole.
+     * @param rowCount - needed only where no column says it
+     * @throws {VeltaError} as {@link Table.insert}
+     */
+    insertColumns(columns: ColumnBatch, rowCount?: number): WriteStats {
+        return this.#write(0, undefined, (instance) => batchOfColumns(instance, this.columns, columns, rowCount));
+    }
+
+    /** Like {@link Table.upsert}, column by column. */
+    upsertColumns(columns: ColumnBatch, rowCount?: number): WriteStats {
+        return this.#write(1, undefined, (instance) => batchOfColumns(instance, this.columns, columns, rowCount));
+    }
+
+    #writeRows(rows: unknown, upsert: number, options: { readonly onProgress?: Progress } | undefined): WriteStats {
+        checkOptions(upsert === 1 ? 'upsert' : 'insert', options, ['onProgress']);
+        const list: readonly unknown[] = Array.isArray(rows) ? rows : [rows];
+        return this.#write(upsert, options?.onProgress, (instance) =>
+            batchOfRows(instance, this.columns, list, upsert === 1),
+        );
+    }
+
+    #write(upsert: number, progress: Progress | undefined, make: (instance: Instance) => Batch): WriteStats {
+        this.open();
+        const stats = this.database.run((instance) => {
+            const batch = make(instance);
+            const out = instance.space(32);
+            if (batch.rows === 0) {
+                return { firstRow: null, inserted: 0, updated: 0, sequence: this.database.lastSequence() };
+            }
+            const { handle } = this;
+            const { values, count, rows } = batch;
+            instance.withProgress(progress, (id) => {
+                instance.check(instance.exports.abi_insert(handle, values, count, rows, upsert, id, out));
+            });
+            const { f64 } = instance;
+            const first = f64[out >> 3] as number;
+            return {
+                firstRow: first === NO_ROW ? null : first,
+                inserted: f64[(out >> 3) + 1] as number,
+                updated: f64[(out >> 3) + 2] as number,
+                sequence: f64[(out >> 3) + 3] as number,
+            };
+        });
+        this.database.wrote();
+        return stats;
+    }
+
+    /**
+     * Sets columns of the row with a key. `undefined` leaves a column as it is, `null` makes it NULL.
+     * @returns the number of the change
+     * @throws {VeltaError} NOT_FOUND, and as {@link Table.insert}
+     */
+    update(key: KeyOf<S>, values: Partial<InsertOf<S>>): number {
+        return this.#update([key], (instance) => batchOfRows(instance, this.columns, [values], false));
+    }
+
+    /**
+     * Sets columns of many rows, all or none: value i of each column is for key i.
+     * @returns the number of the change
+     * @throws {VeltaError} NOT_FOUND with the key's index as offset, and as {@link Table.insert}
+     */
+    updateMany(keys: readonly KeyOf<S>[], columns: ColumnBatch): number {
+        return this.#update(keys, (instance) => batchOfColumns(instance, this.columns, columns, keys.length));
+    }
+
+    #update(keys: readonly unknown[], make: (instance: Instance) => Batch): number {
+        this.open();
+        const sequence = this.database.run((instance) => {
+            const batch = make(instance);
+            if (batch.count === 0 || keys.length === 0) return this.database.lastSequence();
+            const list = this.writeKeys(keys);
+            const out = instance.space(8);
+            const { values, count } = batch;
+            instance.check(instance.exports.abi_update(this.handle, list, keys.length, values, count, out));
+            return instance.f64[out >> 3] as number;
+        });
+        this.database.wrote();
+        return sequence;
+    }
+
+    /**
+     * Deletes the row with a key, or those with several; keys that are not there are passed over.
+     * @returns how many rows were deleted
+     */
+    delete(keys: KeyOf<S> | readonly KeyOf<S>[]): number {
+        const list: readonly unknown[] = Array.isArray(keys) ? keys : [keys];
+        this.open();
+        const count = this.database.run((instance) => this.deleteBy(instance, this.writeKeys(list), list.length));
+        this.database.wrote();
+        return count;
+    }
+
+    /** @internal */
+    deleteBy(instance: Instance, keys: Address, count: number): number {
+        if (count === 0) return 0;
+        const out = instance.space(8);
+        instance.check(instance.exports.abi_delete(this.handle, keys, count, out));
+        return instance.u32[out >> 2] as number;
+    }
+
+    /**
+     * Lets the row with a key expire so many seconds from now; null: never.
+     * @throws {VeltaError} NOT_FOUND, INVALID
+     */
+    setTtl(key: KeyOf<S>, seconds: number | null): void {
+        if (seconds !== null && !(typeof seconds === 'number' && seconds >= 0 && seconds <= 8.64e12)) {
+            throw invalid(`a time to live is a number of seconds or null, not ${describe(seconds)}`);
+        }
+        this.expireAt([key], [seconds === null ? null : this.database.now() + Math.round(seconds * 1000)]);
+    }
+
+    /**
+     * Sets when rows expire: from then on they are invisible, and {@link Table.expire} deletes them.
+     * @param times - one for each key; null: never
+     * @throws {VeltaError} NOT_FOUND with the key's index as offset
+     */
+    expireAt(keys: readonly KeyOf<S>[], times: readonly (Date | number | null)[]): void {
+        if (!Array.isArray(keys) || !Array.isArray(times) || keys.length !== times.length) {
+            throw invalid('expireAt takes an array of keys and an array of as many times');
+        }
+        this.open();
+        if (keys.length === 0) return;
+        this.database.run((instance) => {
+            const list = this.writeKeys(keys);
+            const at = instance.space(keys.length * 8);
+            times.forEach((time: Date | number | null, i) => {
+                const ms = time === null ? 0 : millisecondsOf(time);
+                if (Number.isNaN(ms))
+                    throw invalid(`time ${i} must be a Date or milliseconds, not ${describe(time)}`, i);
+                instance.i64[(at >> 3) + i] = time === null ? NEVER_MS : BigInt(ms);
+            });
+            instance.check(instance.exports.abi_expire_at(this.handle, list, keys.length, at));
+        });
+        this.database.wrote();
+    }
+
+    /**
+     * Deletes the rows whose time has come.
+     * @param now - as if it were then; default the clock's time
+     * @returns how many
+     */
+    expire(now?: Date | number): number {
+        const time = timeOf(now, 'now');
+        this.open();
+        const count = this.database.run((instance) => {
+            const out = instance.space(8);
+            instance.check(instance.exports.abi_expire(this.handle, time, out));
+            return instance.u32[out >> 2] as number;
+        });
+        this.database.wrote();
+        return count;
+    }
+
+    // ---- keys
+
+    /** Writes keys as struct velta_keys. @internal */
+    writeKeys(keys: readonly unknown[]): Address {
+        if (!Array.isArray(keys)) throw invalid(`keys must be an array, not ${describe(keys)}`);
+        const instance = this.#instance;
+        const count = keys.length;
+        const at = instance.space(KEYS_SIZE);
+        instance.u8.fill(0, at, at + KEYS_SIZE);
+        const key = this.keyInfo;
+        if (key === null) {
+            const rows = instance.space(count * 4);
+            for (let i = 0; i < count; i++) instance.u32[(rows >> 2) + i] = this.#rowNumber(keys[i], i);
+            instance.u32[(at + KEYS_ROWS) >> 2] = rows;
+        } else if (key.type === 'int') {
+            const ints = instance.space(count * 8);
+            for (let i = 0; i < count; i++) writeInt(instance, ints + 8 * i, keys[i], key, i);
+            instance.u32[(at + KEYS_INTS) >> 2] = ints;
+        } else {
+            this.#writeTextKeys(keys, at, key);
+        }
+        return at;
+    }
+
+    #writeTextKeys(keys: readonly unknown[], at: Address, column: ColumnInfo): void {
+        const instance = this.#instance;
+        const offsets = instance.space((keys.length + 1) * 8);
+        let total = 0;
+        for (let i = 0; i <= keys.length; i++) {
+            instance.u32[(offsets >> 2) + 2 * i] = total;
+            instance.u32[(offsets >> 2) + 2 * i + 1] = 0;
+            if (i < keys.length) total += utf8Bytes(this.#textKey(keys[i], column, i), `key ${i}`);
+        }
+        const text = instance.space(total);
+        for (let i = 0; i < keys.length; i++) {
+            const start = instance.u32[(offsets >> 2) + 2 * i] as number;
+            const end = instance.u32[(offsets >> 2) + 2 * i + 2] as number;
+            instance.encode(keys[i] as string, text + start, end - start);
+        }
+        instance.u32[(at + KEYS_TEXT) >> 2] = text;
+        instance.u32[(at + KEYS_OFFSETS) >> 2] = offsets;
+    }
+
+    #textKey(key: unknown, column: ColumnInfo, index: number): string {
+        if (typeof key === 'string') return key;
+        const text = `table '${this.name}': a key (column '${column.name}') is a string, not ${describe(key)}`;
+        throw new VeltaError('TYPE', text, { offset: index });
+    }
+
+    #rowNumber(row: unknown, index: number): number {
+        if (typeof row === 'number' && Number.isInteger(row) && row >= 0 && row < NO_ROW) return row;
+        const text = `table '${this.name}' has no key, so rows are named by their number, not by ${describe(row)}`;
+        throw new VeltaError('TYPE', text, { offset: index });
+    }
+
+    /** The row of one key, or NO_ROW. Between enter and leave. @internal */
+    find(key: unknown, at: number): number {
+        const instance = this.#instance;
+        // struct velta_keys, then the row found at 16, then the key (its offsets, where it is text) at 24
+        const keys = instance.space(40);
+        const place = keys >> 2;
+        const column = this.keyInfo;
+        if (column !== null && column.type === 'string') {
+            const text = instance.string(this.#textKey(key, column, 0), 'the key');
+            const { u32 } = instance;
+            u32[place + (KEYS_ROWS >> 2)] = 0;
+            u32[place + (KEYS_INTS >> 2)] = 0;
+            u32[place + (KEYS_TEXT >> 2)] = text;
+            u32[place + (KEYS_OFFSETS >> 2)] = keys + 24;
+            u32[place + 6] = 0;
+            u32[place + 7] = 0;
+            u32[place + 8] = instance.stringBytes;
+            u32[place + 9] = 0;
+        } else {
+            const { u32 } = instance;
+            u32[place + (KEYS_ROWS >> 2)] = column === null ? keys + 24 : 0;
+            u32[place + (KEYS_INTS >> 2)] = column === null ? 0 : keys + 24;
+            u32[place + (KEYS_TEXT >> 2)] = 0;
+            u32[place + (KEYS_OFFSETS >> 2)] = 0;
+            if (column === null) u32[place + 6] = this.#rowNumber(key, 0);
+            else writeInt(instance, keys + 24, key, column, 0);
+        }
+        const status = instance.exports.abi_find(this.handle, keys, 1, at, keys + 16);
+        if (status !== 0) throw instance.failure(status);
+        return instance.u32[place + 4] as number;
+    }
+
+    /** Whether a row with this key lives. */
+    has(key: KeyOf<S>): boolean {
+        return this.rowOf(key) !== null;
+    }
+
+    /** The number of the row with a key, or null if none lives (at that time). */
+    rowOf(key: KeyOf<S>, at?: Date | number): number | null {
+        const time = timeOf(at);
+        const mark = this.enter();
+        try {
+            const row = this.find(key, time);
+            return row === NO_ROW ? null : row;
+        } catch (error) {
+            throw this.#instance.caught(error);
+        } finally {
+            this.database.leave(mark);
+        }
+    }
+
+    // ---- reading
+
+    /** The row with a key, or null if none lives (at that time). */
+    get<const C extends ColumnName<S> = ColumnName<S>>(
+        key: KeyOf<S>,
+        options: ReadOptions<S, C> = {},
+    ): Pick<RowOf<S>, C> | null {
+        checkOptions('get', options, ['at', 'columns']);
+        const at = timeOf(options.at);
+        const columns = this.columnsOf(options.columns);
+        this.open();
+        return this.database.run((instance) => {
+            const row = this.find(key, at);
+            if (row === NO_ROW) return null;
+            const rows = instance.space(8);
+            instance.u32[rows >> 2] = row;
+            return (this.read(instance, [rows, 1], columns, at, STATUS_NUMBERS.NOT_FOUND)?.[0] ?? null) as Pick<
+                RowOf<S>,
+                C
+            > | null;
+        });
+    }
+
+    /** The rows with these keys, in their order; null where none lives (at that time). */
+    getMany<const C extends ColumnName<S> = ColumnName<S>>(
+        keys: readonly KeyOf<S>[],
+        options: ReadOptions<S, C> = {},
+    ): (Pick<RowOf<S>, C> | null)[] {
+        checkOptions('getMany', options, ['at', 'columns']);
+        const at = timeOf(options.at);
+        const columns = this.columnsOf(options.columns);
+        this.open();
+        return this.database.run((instance) => {
+            const rows = this.findMany(instance, keys, at);
+            const { u32 } = instance;
+            const places: number[] = [];
+            for (let i = 0; i < keys.length; i++) {
+                const row = u32[(rows >> 2) + i] as number;
+                if (row === NO_ROW) continue;
+                u32[(rows >> 2) + places.length] = row;
+                places.push(i);
+            }
+            const found = new Array<Pick<RowOf<S>, C> | null>(keys.length).fill(null);
+            const read = this.read(instance, [rows, places.length], columns, at) ?? [];
+            places.forEach((place, i) => (found[place] = read[i] as Pick<RowOf<S>, C>));
+            return found;
+        });
+    }
+
+    /** @internal */
+    findMany(instance: Instance, keys: readonly unknown[], at: number): Address {
+        const list = this.writeKeys(keys);
+        const rows = instance.space(keys.length * 4);
+        if (keys.length > 0) instance.check(instance.exports.abi_find(this.handle, list, keys.length, at, rows));
+        return rows;
+    }
+
+    /**
+     * Rows by their numbers, in the order given.
+     * @throws {VeltaError} NOT_FOUND where one does not live (at that time); offset is its index
+     */
+    getRows<const C extends ColumnName<S> = ColumnName<S>>(
+        rows: Uint32Array,
+        options: ReadOptions<S, C> = {},
+    ): Pick<RowOf<S>, C>[] {
+        checkOptions('getRows', options, ['at', 'columns']);
+        const at = timeOf(options.at);
+        const columns = this.columnsOf(options.columns);
+        this.open();
+        return this.database.run((instance) => {
+            const list = rowList(instance, rows);
+            return this.read(instance, [list, rows.length], columns, at) as Pick<RowOf<S>, C>[];
+        });
+    }
+
+    /**
+     * Columns of rows, column by column. `int`: BigInt64Array (NULL is {@link NULL_INT}); `timestamp`: Float64Array of
+     * milliseconds (NaN); `float`: Float64Array (NaN); `bool`: Uint8Array of 0 and 1 (255); `string`, `bytes`: arrays
+     * (null); `vector`: one Float32Array, rows × dimensions (NaN).
+     * @throws {VeltaError} NOT_FOUND where a row does not live; offset is its index
+     */
+    getColumns<const C extends ColumnName<S> = ColumnName<S>>(
+        rows: Uint32Array,
+        columns?: readonly C[],
+        options: { readonly at?: Date | number } = {},
+    ): Record<C, ColumnArray> {
+        checkOptions('getColumns', options, ['at']);
+        const at = timeOf(options.at);
+        const list = this.columnsOf(columns);
+        this.open();
+        return this.database.run((instance) => {
+            const place = rowList(instance, rows);
+            return this.result(
+                instance,
+                (out) => this.fetch([place, rows.length], list, at, out),
+                (result) => {
+                    const found = readers(instance, result, list, TYPE_NAMES);
+                    return Object.fromEntries(
+                        found.map((reader, i) => [
+                            reader.name,
+                            arrayOfReader(reader, rows.length, (list[i] as ColumnInfo).dimensions),
+                        ]),
+                    ) as Record<C, ColumnArray>;
+                },
+            ) as Record<C, ColumnArray>;
+        });
+    }
+
+    /** Asks for columns of rows. @internal */
+    fetch(rows: readonly [Address, number], columns: readonly ColumnInfo[], at: number, out: Address): number {
+        const instance = this.#instance;
+        const list = columnList(instance, columns);
+        return instance.exports.abi_get(this.handle, rows[0], rows[1], list, columns.length, at, out);
+    }
+
+    /** Rows of a fetch as objects; null where it failed with the status that is allowed to. @internal */
+    read(
+        instance: Instance,
+        rows: readonly [Address, number],
+        columns: readonly ColumnInfo[],
+        at: number,
+        allowed = -1,
+    ): Record<string, unknown>[] | null {
+        if (rows[1] === 0) return [];
+        if (columns.length === 0) return Array.from({ length: rows[1] }, () => ({}));
+        return this.result(
+            instance,
+            (out) => this.fetch(rows, columns, at, out),
+            (result) => this.rowsOf(instance, result, columns, rows[1]),
+            allowed,
+        );
+    }
+
+    /** All rows of a result. @internal */
+    rowsOf(
+        instance: Instance,
+        result: Address,
+        columns: readonly ColumnInfo[],
+        count: number,
+    ): Record<string, unknown>[] {
+        const found = readers(instance, result, columns, TYPE_NAMES);
+        const rows = new Array<Record<string, unknown>>(count);
+        for (let i = 0; i < count; i++) rows[i] = rowOfReaders(found, i);
+        return rows;
+    }
+
+    /**
+     * Makes a result, uses it, frees it. `make` writes the handle to the address it gets.
+     * @param allowed - a status for which null is given instead of an error
+     * @internal
+     */
+    result<T>(instance: Instance, make: (out: Address) => number, use: (result: Address) => T, allowed = -1): T | null {
+        const out = instance.space(8);
+        const status = make(out);
+        instance.refresh();
+        if (status === allowed) return null;
+        if (status !== 0) throw instance.failure(status);
+        const result = instance.u32[out >> 2] as number;
+        try {
+            instance.rethrow();
+            return use(result);
+        } finally {
+            instance.exports.abi_result_free(result);
+        }
+    }
+
+    /**
+     * A copy of the vector of the row with a key; null if the row does not live or its vector is NULL.
+     * @param options - `column`: needed where there are several vector columns; `at`: the state at that time
+     * @throws {VeltaError} HISTORY_GONE
+     */
+    vector(
+        key: KeyOf<S>,
+        options?: { readonly column?: ColumnOfType<S, 'vector'>; readonly at?: Date | number },
+    ): Float32Array | null {
+        const instance = this.#instance;
+        const mark = this.enter();
+        try {
+            const at = options === undefined ? 0 : timeOf(options.at);
+            const column =
+                this.#onlyVector !== null && options?.column === undefined
+                    ? this.#onlyVector
+                    : this.vectorColumn(options?.column);
+            const row = this.find(key, at);
+            if (row === NO_ROW) return null;
+            let address = at === 0 ? instance.exports.abi_vector_view(this.handle, column.address, row) >>> 0 : 0;
+            if (address === 0) address = this.#copyVector(column, row, at);
+            return address === 0 ? null : instance.f32.slice(address >> 2, (address >> 2) + column.dimensions);
+        } catch (error) {
+            throw instance.caught(error);
+        } finally {
+            this.database.leave(mark);
+        }
+    }
+
+    /** The vector in argument space; 0 if it is NULL. */
+    #copyVector(column: ColumnInfo, row: number, at: number): Address {
+        const instance = this.#instance;
+        const out = instance.space(column.dimensions * 4);
+        const status = instance.exports.abi_get_vector(this.handle, column.address, row, at, out);
+        instance.refresh();
+        if (status === STATUS_NUMBERS.NOT_FOUND) return 0;
+        if (status !== 0) throw instance.failure(status);
+        return out;
+    }
+
+    /**
+     * Calls `use` with the vector in place, without copying where it is kept as f32: the view must neither be written
+     * to nor kept. The database refuses calls (BUSY) until `use` has returned.
+     * @returns what `use` gives; null if the row does not live or its vector is NULL
+     */
+    withVector<T>(key: KeyOf<S>, use: (view: Float32Array) => T, column?: ColumnOfType<S, 'vector'>): T | null {
+        const instance = this.#instance;
+        const mark = this.enter();
+        let view: Float32Array;
+        try {
+            const info =
+                this.#onlyVector !== null && column === undefined ? this.#onlyVector : this.vectorColumn(column);
+            const row = this.find(key, 0);
+            if (row === NO_ROW) {
+                this.database.leave(mark);
+                return null;
+            }
+            let address = instance.exports.abi_vector_view(this.handle, info.address, row) >>> 0;
+            if (address === 0) address = this.#copyVector(info, row, 0);
+            if (address === 0) {
+                this.database.leave(mark);
+                return null;
+            }
+            view = new Float32Array(instance.f32.buffer, address, info.dimensions);
+        } catch (error) {
+            this.database.leave(mark);
+            throw instance.caught(error);
+        }
+        try {
+            return use(view);
+        } finally {
+            this.database.leave(mark);
+        }
+    }
+
+    // ---- deltas
+
+    /**
+     * Applies one delta to a vector.
+     * @returns the delta's id, which is its sequence number
+     * @throws {VeltaError} EXISTS (create), NOT_FOUND (the others), DIMENSIONS, NOT_FINITE, INVALID
+     */
+    apply(
+        key: KeyOf<S>,
+        operation: DeltaOperation,
+        options?: {
+            readonly column?: ColumnOfType<S, 'vector'>;
+            readonly metadata?: Readonly<Record<string, unknown>>;
+            readonly timestamp?: Date | number;
+        },
+    ): number {
+        const instance = this.#instance;
+        const mark = this.enter();
+        let id: number;
+        try {
+            const column = this.vectorColumn(options?.column);
+            const at = instance.space(DELTA_SIZE + 8);
+            instance.u32.fill(0, at >> 2, (at + DELTA_SIZE) >> 2);
+            this.#writeDelta(at, key, operation, options?.metadata, options?.timestamp);
+            const status = instance.exports.abi_apply(this.handle, column.address, at, 1, 0, at + DELTA_SIZE);
+            instance.check(status);
+            const place = (at + DELTA_SIZE) >> 2;
+            id = (instance.u32[place] as number) + (instance.u32[place + 1] as number) * 4_294_967_296;
+        } catch (error) {
+            throw instance.caught(error);
+        } finally {
+            this.database.leave(mark);
+        }
+        this.database.wrote();
+        return id;
+    }
+
+    #writeDelta(
+        at: Address,
+        key: unknown,
+        operation: DeltaOperation,
+        metadata: Readonly<Record<string, unknown>> | undefined,
+        timestamp: Date | number | undefined,
+    ): void {
+        const instance = this.#instance;
+        const column = this.keyInfo;
+        if (column === null) {
+            writeRow(instance, at, this.#rowNumber(key, 0));
+        } else if (column.type === 'string') {
+            const text = instance.string(this.#textKey(key, column, 0), 'the key');
+            writeTextKey(instance, at, text, instance.stringBytes);
+        } else {
+            const place = instance.space(8);
+            writeInt(instance, place, key, column, 0);
+            writeIntKey(instance, at, instance.i64[place >> 3] as bigint);
+        }
+        writeOperation(instance, at, operation);
+        if (metadata !== undefined) writeMetadata(instance, at, metadata);
+        if (timestamp !== undefined) writeTimestamp(instance, at, timestamp);
+    }
+
+    /**
+     * Applies deltas to vectors of one column in order, all or none.
+     * @returns their ids, which are their sequence numbers
+     * @throws {VeltaError} as {@link Table.apply}; offset is the index of the offending one
+     */
+    applyAll(
+        deltas: readonly TableDelta<KeyOf<S>>[],
+        options?: { readonly column?: ColumnOfType<S, 'vector'> },
+    ): number[] {
+        checkOptions('applyAll', options, ['column']);
+        if (!Array.isArray(deltas)) throw invalid(`deltas must be an array, not ${describe(deltas)}`);
+        this.open();
+        if (deltas.length === 0) return [];
+        const ids = this.database.run((instance) => {
+            const column = this.vectorColumn(options?.column);
+            const count = deltas.length;
+            const at = instance.space(count * DELTA_SIZE);
+            const out = instance.space(count * 8);
+            instance.u32.fill(0, at >> 2, (at + count * DELTA_SIZE) >> 2);
+            for (let i = 0; i < count; i++) this.#writeDeltaOf(at + i * DELTA_SIZE, deltas[i], i);
+            instance.check(instance.exports.abi_apply(this.handle, column.address, at, count, 0, out));
+            const { u32 } = instance;
+            const found = new Array<number>(count);
+            for (let i = 0, place = out >> 2; i < count; i++, place += 2) {
+                found[i] = (u32[place] as number) + (u32[place + 1] as number) * 4_294_967_296;
+            }
+            return found;
+        });
+        this.database.wrote();
+        return ids;
+    }
+
+    #writeDeltaOf(at: Address, delta: TableDelta<unknown> | undefined, index: number): void {
+        if (typeof delta !== 'object' || delta === null) throw invalid(`delta ${index} is not an object`, index);
+        try {
+            this.#writeDelta(at, delta.key, delta.operation, delta.metadata, delta.timestamp);
+        } catch (error) {
+            if (!(error instanceof VeltaError)) throw error;
+            throw new VeltaError(error.code, `delta ${index}: ${error.message}`, { offset: index, cause: error });
+        }
+    }
+
+    /**
+     * The deltas kept of one vector, oldest first; the first is its base (`create`).
+     * @throws {VeltaError} NOT_FOUND
+     */
+    chain(key: KeyOf<S>, column?: ColumnOfType<S, 'vector'>): ChainItem[] {
+        this.open();
+        return this.database.run((instance) => {
+            const info = this.vectorColumn(column);
+            const row = this.find(key, 0);
+            if (row === NO_ROW) {
+                throw new VeltaError('NOT_FOUND', `table '${this.name}' has no row with ${describe(key)} as key`);
+            }
+            const make = (out: Address): number => instance.exports.abi_get_chain(this.handle, info.address, row, out);
+            return this.result(instance, make, (result) => {
+                const count = instance.space(8);
+                const first = instance.exports.abi_result_chain(result, count) >>> 0;
+                return readChain(instance, first, instance.u32[count >> 2] as number);
+            }) as ChainItem[];
+        });
+    }
+
+    // ---- searching
+
+    /**
+     * The nearest rows to a query vector.
+     * @throws {VeltaError} INVALID, DIMENSIONS, NOT_FINITE, LIMIT, HISTORY_GONE; of `where` SYNTAX, UNKNOWN_COLUMN, TYPE
+     *     with the position in the text
+     */
+    search<const C extends ColumnName<S> = never>(
+        query: Float32Array | readonly number[],
+        options: SearchOptions<S, C> = {},
+    ): SearchResult<S, C> {
+        return searchHits<S, C>(this, query, false, options)[0] as SearchResult<S, C>;
+    }
+
+    /**
+     * The nearest rows to each of several query vectors, which lie one after the other.
+     * @param queries - queries × dimensions
+     */
+    searchMany<const C extends ColumnName<S> = never>(
+        queries: Float32Array,
+        options: SearchOptions<S, C> = {},
+    ): SearchResult<S, C>[] {
+        return searchHits<S, C>(this, queries, true, options);
+    }
+
+    /**
+     * Row numbers and distances alone: the fastest form. k slots for each query, query after query; slots past what was
+     * found hold row 4294967295 and distance Infinity.
+     * @param queries - queries × dimensions
+     */
+    searchArrays(queries: Float32Array, options: SearchOptions<S, never> = {}): SearchArrays {
+        return searchArrays<S>(this, queries, options);
+    }
+
+    /** The rows that match a filter: a text of docs/FILTER.md, or one made by `eq` and its kin. */
+    where(filter: string | Filter<ColumnName<S>>): Query<S> {
+        return new Query<S>(this, filterText(filter));
+    }
+
+    /** All rows. */
+    all(): Query<S> {
+        return new Query<S>(this, '');
+    }
+
+    /** A compiled filter; the last few are kept. Between enter and leave. @internal */
+    compiled(text: string): Address {
+        const known = this.#filters.get(text);
+        if (known !== undefined) {
+            this.#filters.delete(text);
+            this.#filters.set(text, known);
+            return known;
+        }
+        const instance = this.#instance;
+        const place = instance.cString(text, 'the filter');
+        const out = instance.space(8);
+        instance.check(instance.exports.abi_filter_compile(this.handle, place, out));
+        const filter = instance.u32[out >> 2] as number;
+        if (this.#filters.size >= CACHED_FILTERS) {
+            const [oldest] = this.#filters as unknown as Iterable<[string, Address]>;
+            if (oldest !== undefined) {
+                instance.exports.abi_filter_free(oldest[1]);
+                this.#filters.delete(oldest[0]);
+            }
+        }
+        this.#filters.set(text, filter);
+        return filter;
+    }
+
+    /**
+     * The rows in the order of their keys (of their numbers, without a key), as they are now or were: what is written
+     * while iterating is not seen. Compaction waits for it to be closed, which its end, `break` and `close` do.
+     */
+    iterate<const C extends ColumnName<S> = ColumnName<S>>(
+        options: RangeOptions<S, C> = {},
+    ): RowIterator<S, Pick<RowOf<S>, C>> {
+        return new RowIterator<S, Pick<RowOf<S>, C>>(this, options);
+    }
+
+    /**
+     * Calls back after each change of this table.
+     * @returns a function that ends it
+     */
+    watch(callback: (change: Change) => void): () => void {
+        this.open();
+        if (typeof callback !== 'function') throw invalid(`watch takes a function, not ${describe(callback)}`);
+        return this.database.watch((change) => {
+            if (change.table === this.name) callback(change);
+        });
+    }
+}
+
+function rowList(instance: Instance, rows: Uint32Array): Address {
+    if (!(rows instanceof Uint32Array)) throw invalid(`rows must be a Uint32Array, not ${describe(rows)}`);
+    const at = instance.space(rows.length * 4);
+    instance.u32.set(rows, at >> 2);
+    return at;
+}

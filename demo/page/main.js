@@ -80,6 +80,8 @@ class App {
         this.#filters.prepare(await this.#counts(emptyView()));
         await this.#refresh();
         document.documentElement.classList.add('is-ready');
+        // Where there is a keyboard, it is meant for the search; on a phone it would cover half of the page.
+        if (document.activeElement === document.body && matchMedia('(min-width: 760px)').matches) this.#queryInput.focus();
         let shown = 0;
         await this.#store.link(() => {
             if (performance.now() - shown < 250) return;
@@ -144,7 +146,7 @@ class App {
         this.#queryInput.value = text;
         history.pushState(null, '', toAddress(this.#view) || location.pathname + location.search);
         this.#changed(false);
-        byId('results').scrollTo({ top: 0 });
+        byId('list').scrollTo({ top: 0 });
     }
 
     /** @param {string} name */

@@ -1,5 +1,5 @@
 /* The time slider: a step for every change that was made, the last one being now. */
-import { byId, make, moment } from './dom.js';
+import { byId, make, moment, several } from './dom.js';
 
 /** @typedef {import('./store.js').Change} Change */
 
@@ -42,6 +42,8 @@ export class Timeline {
         this.#changes = changes;
         const last = Math.max(0, changes.length - 1);
         this.#input.max = String(last);
+        // A slider with a single step stands at its end, which is now.
+        this.#input.min = last === 0 ? '-1' : '0';
         if (wasNow) this.#input.value = String(last);
         this.#input.disabled = last === 0;
         byId('ticks').replaceChildren(...changes.map((change, i) => {
@@ -62,11 +64,8 @@ export class Timeline {
             at && chosen ? `${moment(at)}, ${describe(chosen)}` : 'now');
         byId('time-text').textContent = at ? moment(at) : 'Now';
         this.#button.disabled = at === null;
-        const banner = byId('as-of');
-        banner.hidden = at === null;
-        banner.textContent = at && chosen
-            ? `As of ${moment(at)}, ${describe(chosen)}; ${later} later ${later === 1 ? 'change' : 'changes'} left out. `
-                + 'The past cannot be changed.'
-            : '';
+        byId('as-of').textContent = at && chosen ? `As of ${moment(at)}, ${describe(chosen)}` : '';
+        byId('as-of-more').textContent = at
+            ? `${several(later, 'later change')} left out; nothing can be changed in the past` : '';
     }
 }

@@ -501,6 +501,11 @@ export class Database {
         await this.#driver?.durable();
     }
 
+    /** Resolves when what was written so far is durable; at once where writing is synchronous. @internal */
+    durable(): Promise<void> | undefined {
+        return this.#driver?.durable();
+    }
+
     /**
      * Checks everything: stored bytes, columns, keys, history, every invariant of every index.
      * @throws {VeltaError} CORRUPT with the offset

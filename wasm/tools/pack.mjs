@@ -1,11 +1,11 @@
 /*
  * Makes the npm package: BUILD/package from wasm/src and BUILD/wasm, and BUILD/velta-VERSION.tgz from that; then prints
- * what each file weighs. Any error ends it, and leaves no tarball.
+ * what each file weighs. Both are made beside their places and moved there, so that they are whole at any time.
  *
  * usage: node wasm/tools/pack.mjs --build BUILD --version VERSION WASM_BUILD...
  */
 import { execFileSync } from 'node:child_process';
-import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,9 @@ const { values, positionals: wasmBuilds } = parseArgs({
     options: { build: { type: 'string' }, version: { type: 'string' } },
 });
 const build = resolve(values.build);
-const folder = join(build, 'package');
+const tarball = `velta-${values.version}.tgz`;
+const work = join(build, `packing.${process.pid}`);
+const folder = join(work, 'package');
 const dist = join(folder, 'dist');
 
 /** What is published; the tools that make it are in wasm/package.json. */
@@ -85,26 +87,36 @@ async function printSizes() {
     }
 }
 
-async function main() {
-    await rm(folder, { recursive: true, force: true });
-    await rm(join(build, `velta-${values.version}.tgz`), { force: true });
+async function fill() {
     await mkdir(join(dist, 'wasm'), { recursive: true });
     const modules = join(build, 'wasm');
     await bundle({ source: join(wasm, 'src'), modules, out: dist, threads: wasmBuilds.includes('threads') });
     await declare();
-    for (const name of wasmBuilds) {
-        await cp(join(modules, `velta.${name}.wasm`), join(dist, 'wasm', `velta.${name}.wasm`));
+    for (const wasmBuild of wasmBuilds) {
+        const file = `velta.${wasmBuild}.wasm`;
+        await cp(join(modules, file), join(dist, 'wasm', file));
     }
     await cp(join(wasm, 'README.md'), join(folder, 'README.md'));
     await cp(join(wasm, '..', 'LICENSE'), join(folder, 'LICENSE'));
     await writeFile(join(folder, 'package.json'), JSON.stringify(manifest(values.version), null, 2) + '\n');
-    execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', build], {
-        cwd: folder,
-        stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    await printSizes();
-    const { size } = await stat(join(build, `velta-${values.version}.tgz`));
-    console.log(`  velta-${values.version}.tgz: ${size} bytes`);
+}
+
+async function main() {
+    await rm(work, { recursive: true, force: true });
+    try {
+        await fill();
+        execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', work], {
+            cwd: folder,
+            stdio: ['ignore', 'ignore', 'inherit'],
+        });
+        await printSizes();
+        console.log(`  ${tarball}: ${(await stat(join(work, tarball))).size} bytes`);
+        await rm(join(build, 'package'), { recursive: true, force: true });
+        await rename(folder, join(build, 'package'));
+        await rename(join(work, tarball), join(build, tarball));
+    } finally {
+        await rm(work, { recursive: true, force: true });
+    }
 }
 
 await main();

@@ -173,6 +173,18 @@ export async function restoreIndexedDb(name: string, bytes: Uint8Array): Promise
     }
 }
 
+/** Whether there is an IndexedDB database of `name`. @throws {VeltaError} IO, LOCKED, UNSUPPORTED. */
+export async function hasIndexedDb(name: string): Promise<boolean> {
+    try {
+        (await connect(name, true)).connection.close();
+        return true;
+    } catch (error) {
+        if (error instanceof VeltaError && error.code === 'NOT_FOUND') return false;
+        if (error instanceof VeltaError && error.code === 'VERSION') return true;
+        throw error;
+    }
+}
+
 /** Deletes the IndexedDB database of `name`. @throws {VeltaError} IO, LOCKED, UNSUPPORTED. */
 export function removeIndexedDb(name: string): Promise<void> {
     const request = factory().deleteDatabase(PREFIX + name);

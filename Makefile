@@ -202,7 +202,7 @@ run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
 	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG) VELTA_NODE=$(abspath $(BUILD))/node
 # The npm package and the browsers are needed only where their tests are among those chosen.
-package_tests := $(if $(filter tests/package/% tests/tidy/%,$(scripts)),package $(BUILD)/setup/package_test)
+package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package $(BUILD)/setup/package_test)
 
 .PHONY: test soak
 test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) $(package_tests) \
@@ -298,8 +298,12 @@ $(BUILD)/bench/%: bench/%.c $(shipped_o) $(wildcard bench/*.h) | $(BUILD)/setup/
 .PHONY: bench demo
 bench: native $(bench_binaries) | $(BUILD)/setup/bench
 	@$(run_env) bench/run.sh
-demo: native
+# The page stays served at a terminal; elsewhere it is fetched once, so that nothing waits (DEMO_SERVE=yes or no decides).
+DEMO_SERVE ?= $(shell [ -t 0 ] && [ -t 2 ] && echo yes || echo no)
+demo: native package
 	@$(run_env) demo/run.sh
+	@echo
+	@$(NODE) demo/serve.mjs --package $(BUILD)/package/dist $(if $(filter yes,$(DEMO_SERVE)),,--check)
 
 # ---- install
 
@@ -331,7 +335,7 @@ help:
 	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
 	@echo 'make wasm      the WebAssembly modules, $(BUILD)/wasm/velta.*.wasm'
 	@echo 'make package   the npm package, $(package), with the sizes of its files'
-	@echo 'make demo      build, then show a search, a delta and an earlier time on real rows'
+	@echo 'make demo      build, show a search, a delta and an earlier time on real rows, then serve the demo page'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
 	@echo 'make bench     measurements beside hnswlib'
 	@echo 'make soak      the tests with far more rounds (hours)'

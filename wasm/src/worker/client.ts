@@ -30,6 +30,9 @@ import {
 } from './protocol.js';
 import type { RemoteColumnStore, RemoteDatabase, RemoteDeltaVectorDB } from './remote.js';
 
+/** `Symbol.asyncDispose`, also where the environment does not have it yet. */
+const asyncDispose = (Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')) as typeof Symbol.asyncDispose;
+
 interface Call {
     readonly method: string;
     resolve(value: unknown): void;
@@ -316,7 +319,7 @@ class RemoteRoot extends RemoteObject {
         return (this.#closing ??= this.#close());
     }
 
-    [Symbol.asyncDispose](): Promise<void> {
+    [asyncDispose](): Promise<void> {
         return this.close();
     }
 
@@ -440,7 +443,7 @@ class RemoteIteratorObject extends RemoteObject {
         return this;
     }
 
-    [Symbol.asyncDispose](): Promise<void> {
+    [asyncDispose](): Promise<void> {
         return this.close();
     }
 

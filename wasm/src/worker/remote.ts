@@ -10,18 +10,20 @@ import type { ColumnStore } from '../column_store.js';
 import type { Database } from '../database.js';
 import type { DeltaVectorDB } from '../delta_vector_db.js';
 import type { Filter } from '../filter.js';
-import type { RowIterator } from '../iterator.js';
-import type { Query } from '../query.js';
-import type { RowOf, Schema } from '../schema.js';
-import type { Table } from '../table.js';
+import type { RangeOptions, RowIterator } from '../iterator.js';
+import type { Aggregates, AggregateValues, Query } from '../query.js';
+import type { SearchResult } from '../result.js';
+import type { ColumnName, ColumnOfType, KeyOf, RowOf, Schema } from '../schema.js';
+import type { SearchOptions } from '../search.js';
+import type { ReadOptions, Table } from '../table.js';
 import type { METHODS, PROPERTIES } from './protocol.js';
 
 /** What a method of an object in a worker resolves to, by what it returns in the page. */
 export type RemoteResult<R> =
     R extends Table<infer S>
         ? RemoteTable<S>
-        : R extends RowIterator<infer S>
-          ? RemoteRowIterator<S>
+        : R extends RowIterator<Schema, infer Row>
+          ? RemoteIterator<Row>
           : R extends ColumnFamily<infer T>
             ? RemoteColumnFamily<T>
             : R extends FamilyIterator<infer T>
@@ -74,29 +76,67 @@ export interface RemoteDatabase extends Remote<Database, DatabaseMember>, AsyncD
     close(): Promise<void>;
 }
 
-/** Of Table: members whose types follow from the class. */
-type TableMember<S extends Schema> = Listed<'Table', Table<S>>;
+/** Members with type parameters of their own, which a mapped type would lose. */
+type GenericOfTable = 'get' | 'getMany' | 'getRows' | 'search' | 'searchMany' | 'iterate';
 
 /** A {@link Table} in a worker. */
-export interface RemoteTable<S extends Schema = Schema> extends Remote<Table<S>, TableMember<S>> {
+export interface RemoteTable<S extends Schema = Schema> extends Remote<
+    Table<S>,
+    Exclude<Listed<'Table', Table<S>>, GenericOfTable>
+> {
     readonly name: string;
     readonly keyColumn: string | null;
     readonly database: RemoteDatabase;
+    get<const C extends ColumnName<S> = ColumnName<S>>(
+        key: KeyOf<S>,
+        options?: ReadOptions<S, C>,
+    ): Promise<Pick<RowOf<S>, C> | null>;
+    getMany<const C extends ColumnName<S> = ColumnName<S>>(
+        keys: readonly KeyOf<S>[],
+        options?: ReadOptions<S, C>,
+    ): Promise<(Pick<RowOf<S>, C> | null)[]>;
+    getRows<const C extends ColumnName<S> = ColumnName<S>>(
+        rows: Uint32Array,
+        options?: ReadOptions<S, C>,
+    ): Promise<Pick<RowOf<S>, C>[]>;
+    search<const C extends ColumnName<S> = never>(
+        query: Float32Array | readonly number[],
+        options?: SearchOptions<S, C>,
+    ): Promise<SearchResult<S, C>>;
+    searchMany<const C extends ColumnName<S> = never>(
+        queries: Float32Array,
+        options?: SearchOptions<S, C>,
+    ): Promise<SearchResult<S, C>[]>;
+    iterate<const C extends ColumnName<S> = ColumnName<S>>(
+        options?: RangeOptions<S, C>,
+    ): Promise<RemoteIterator<Pick<RowOf<S>, C>>>;
     /** A query over the rows that match; made here, and sent with the method that asks for its answer. */
-    where(filter: string | Filter): RemoteQuery<S>;
+    where(filter: string | Filter<ColumnName<S>>): RemoteQuery<S>;
     /** A query over all rows. */
     all(): RemoteQuery<S>;
 }
 
-/** A {@link Query} over a table in a worker. */
-export interface RemoteQuery<S extends Schema = Schema>
-    extends Remote<Query<S>, Listed<'Query', Query<S>>>, AsyncIterable<RowOf<S>> {
-    and(filter: string | Filter): RemoteQuery<S>;
-    or(filter: string | Filter): RemoteQuery<S>;
-    not(): RemoteQuery<S>;
-    select(...columns: (keyof S & string)[]): RemoteQuery<S>;
-    orderBy(column: keyof S & string, direction?: 'asc' | 'desc'): RemoteQuery<S>;
-    limit(count: number): RemoteQuery<S>;
+/** A {@link Query} over a table in a worker. Its steps are checked when an answer is asked for. */
+export interface RemoteQuery<S extends Schema = Schema, C extends ColumnName<S> = ColumnName<S>>
+    extends
+        Remote<Query<S, C>, 'count' | 'rows' | 'keys' | 'toArray' | 'first' | 'delete'>,
+        AsyncIterable<Pick<RowOf<S>, C>> {
+    and(filter: string | Filter<ColumnName<S>>): RemoteQuery<S, C>;
+    or(filter: string | Filter<ColumnName<S>>): RemoteQuery<S, C>;
+    not(): RemoteQuery<S, C>;
+    select<const D extends ColumnName<S>>(...columns: readonly D[]): RemoteQuery<S, D>;
+    orderBy(column: ColumnOfType<S, 'int' | 'float' | 'timestamp'>, direction?: 'asc' | 'desc'): RemoteQuery<S, C>;
+    limit(n: number): RemoteQuery<S, C>;
+    search<const D extends ColumnName<S> = never>(
+        query: Float32Array | readonly number[],
+        options?: Omit<SearchOptions<S, D>, 'where'>,
+    ): Promise<SearchResult<S, D>>;
+    aggregate<const A extends Aggregates>(aggregates: A): Promise<AggregateValues<A>>;
+    groupBy<const A extends Aggregates, const G extends ColumnOfType<S, 'string' | 'bool' | 'int'>>(
+        column: G,
+        aggregates: A,
+        options?: { readonly top?: number; readonly orderBy?: keyof A & string },
+    ): Promise<({ group: RowOf<S>[G] | null } & AggregateValues<A>)[]>;
 }
 
 /** An iterator in a worker. Batches are asked for ahead of their use. */
@@ -111,8 +151,6 @@ export interface RemoteIterator<T> extends AsyncIterableIterator<T, undefined>, 
     [Symbol.asyncIterator](): this;
 }
 
-/** A {@link RowIterator} in a worker. */
-export type RemoteRowIterator<S extends Schema = Schema> = RemoteIterator<RowOf<S>>;
 /** A {@link FamilyIterator} in a worker. */
 export type RemoteFamilyIterator<T extends FamilyKeyKind = 'string'> = RemoteIterator<[FamilyKeyOf<T>, Uint8Array]>;
 

@@ -57,6 +57,7 @@ class Session {
     readonly #running = new Map<number, AbortController>();
     readonly #watches = new Map<number, () => void>();
     #lastHandle = 0;
+    #strict = true;
     #root: Root | undefined;
     #unlock: (() => void) | undefined;
     #ended = false;
@@ -84,6 +85,7 @@ class Session {
                 return;
             }
             this.#root = opened;
+            this.#strict = (options as { durability?: unknown }).durability !== 'relaxed';
             this.#post({ velta: this.#number, type: 'handle', id, value: this.#refer(opened) });
         } catch (error) {
             this.#fail(id, error);
@@ -97,7 +99,7 @@ class Session {
         try {
             let result = this.#invoke(message);
             if (result instanceof Promise) result = await result;
-            if (WRITING.has(`${kind}.${method}`)) await databaseOf(this.#root)?.durable();
+            if (this.#strict && WRITING.has(`${kind}.${method}`)) await databaseOf(this.#root)?.durable();
             this.#answer(id, result);
         } catch (error) {
             this.#fail(id, error);

@@ -77,3 +77,63 @@ export {
     startsWith,
     type FilterValue,
 } from './filter.js';
+export {
+    ColumnFamily,
+    FamilyIterator,
+    type FamilyKey,
+    type FamilyKeyKind,
+    type FamilyKeyOf,
+    type FamilyOptions,
+    type FamilyValue,
+} from './column_family.js';
+export {
+    ColumnStore,
+    type BatchUpsertResult,
+    type ColumnStoreOpenOptions,
+    type ColumnStoreOptions,
+    type StoreColumn,
+    type StoreColumnType,
+    type StoreFilterValue,
+    type StoreKey,
+    type StoreMemory,
+    type StoreRow,
+    type StoreValue,
+    type StoredRow,
+    type VacuumStats,
+} from './column_store.js';
+export type { FailedRow } from './batch_upsert.js';
+export { RowBitmap, type BitmapOperand } from './row_bitmap.js';
+export {
+    ColumnStorePersistence,
+    type ColumnStorePersistenceOptions,
+    type LoadOptions,
+    type SaveOptions,
+    type SaveStats,
+    type StoreMetadata,
+} from './column_store_persistence.js';
+export {
+    DeltaVectorDB,
+    type DeltaChainItem,
+    type DeltaListener,
+    type DeltaVectorDBOpenOptions,
+    type DeltaVectorDBOptions,
+    type VectorCompactOptions,
+    type VectorDelta,
+    type VectorMatch,
+    type VectorSearchOptions,
+    type VectorStats,
+} from './delta_vector_db.js';
+export { openColumnStoreWorker, openDeltaVectorWorker, openWorker, type WorkerOptions } from './worker/client.js';
+export type { NodeWorker, WorkerSource } from './worker/channel.js';
+export type {
+    Remote,
+    RemoteColumnFamily,
+    RemoteColumnStore,
+    RemoteDatabase,
+    RemoteDeltaVectorDB,
+    RemoteFamilyIterator,
+    RemoteIterator,
+    RemoteQuery,
+    RemoteResult,
+    RemoteTable,
+} from './worker/remote.js';

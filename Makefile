@@ -299,11 +299,12 @@ $(BUILD)/bench/%: bench/%.c $(shipped_o) $(wildcard bench/*.h) | $(BUILD)/setup/
 bench: native $(bench_binaries) | $(BUILD)/setup/bench
 	@$(run_env) bench/run.sh
 # The page stays served at a terminal; elsewhere it is fetched once, so that nothing waits (DEMO_SERVE=yes or no decides).
-DEMO_SERVE ?= $(shell [ -t 0 ] && [ -t 2 ] && echo yes || echo no)
+DEMO_SERVE ?=
 demo: native package
 	@$(run_env) demo/run.sh
 	@echo
-	@$(NODE) demo/serve.mjs --package $(BUILD)/package/dist $(if $(filter yes,$(DEMO_SERVE)),,--check)
+	@if [ "$(DEMO_SERVE)" = yes ] || { [ -z "$(DEMO_SERVE)" ] && [ -t 0 ] && [ -t 1 ]; }; then check=; else check=--check; fi; \
+		$(NODE) demo/serve.mjs --package $(BUILD)/package/dist $$check
 
 # ---- install
 

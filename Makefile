@@ -258,6 +258,7 @@ $(BUILD)/wasm/velta.$1.wasm: $(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm
 	@echo "  LINK    $$@"
 	@$(WASM_LD) -o $$@ --no-entry --strip-all --gc-sections --import-memory --initial-memory=1048576 \
 		--max-memory=4294967296 -z stack-size=131072 --stack-first --export=__indirect_function_table \
+		--export=__wasm_call_ctors \
 		--allow-undefined $$^ $(wasm_libraries)
 endef
 $(foreach build,$(wasm_builds),$(eval $(call wasm_rules,$(build))))

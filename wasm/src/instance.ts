@@ -120,8 +120,8 @@ export class Instance {
             if (name !== 'velta' && name !== 'env') Object.assign(imports, { [name]: extra[name] });
         }
         const { exports } = await WebAssembly.instantiate(module, imports as unknown as WebAssembly.Imports);
-        const functions = exports as unknown as Exports & { _initialize?: () => void };
-        functions._initialize?.();
+        const functions = exports as unknown as Exports & { __wasm_call_ctors?: () => void };
+        functions.__wasm_call_ctors?.();
         holder.instance = new Instance(details, memory, functions);
         return holder.instance;
     }

@@ -5,6 +5,17 @@
  * Every call enters and leaves: entering refuses a closed database, a failed module and a call from within another one's
  * callback (BUSY), and notes the argument stack's top, which leaving restores.
  */
+import {
+    type ColumnFamily,
+    FAMILY_PREFIX,
+    type FamilyKeyKind,
+    type FamilyOptions,
+    type FamilyTables,
+    createFamily,
+    familyNames,
+    findFamily,
+    findFamilyTable,
+} from './column_family.js';
 import { NO_ROW, OPEN_MUST_EXIST, OPEN_READ_ONLY, OPEN_RELAXED, type Address } from './abi.js';
 import { VeltaError, checkOptions, describe, invalid } from './errors.js';
 import { COLUMN_SIZE } from './generated/layout.js';
@@ -129,6 +140,13 @@ const STATS = 17;
 const ALL_HISTORY = -1e19;
 const EXPORT_MOST = 0x7fffffff;
 const forgottenAt = 'the database was closed';
+
+/** Tables of column families are reached through these alone. @throws {VeltaError} INVALID */
+function checkTableName(name: unknown): void {
+    if (typeof name === 'string' && name.startsWith(FAMILY_PREFIX)) {
+        throw invalid(`a table's name does not begin with '${FAMILY_PREFIX}', which is kept for column families`);
+    }
+}
 
 /** An open database. Made by `open`, `createDatabase` and `importDatabase`. */
 export class Database {
@@ -257,6 +275,11 @@ export class Database {
     table(name: string): Table<Schema>;
     table(name: string, schema?: Schema): Table<Schema> {
         this.check();
+        checkTableName(name);
+        return this.#table(name, schema);
+    }
+
+    #table(name: string, schema?: Schema): Table<Schema> {
         const wanted = schema === undefined ? undefined : fullSchema(name, schema);
         const found = this.#find(name);
         if (wanted === undefined || schema === undefined) {
@@ -313,8 +336,12 @@ export class Database {
         return handle === 0 ? null : this.#keep(name, handle);
     }
 
-    /** The names of the tables, in order of creation. */
+    /** The names of the tables, in order of creation; column families are not among them. */
     tableNames(): string[] {
+        return this.#allNames().filter((name) => !name.startsWith(FAMILY_PREFIX));
+    }
+
+    #allNames(): string[] {
         this.check();
         return this.run((instance) => {
             const names: string[] = [];
@@ -329,6 +356,7 @@ export class Database {
     /** Whether there is a table of that name. */
     hasTable(name: string): boolean {
         this.check();
+        checkTableName(name);
         return this.#find(name) !== null;
     }
 
@@ -337,7 +365,10 @@ export class Database {
      * @throws {VeltaError} NOT_FOUND, BUSY while iterators are open
      */
     dropTable(name: string): void {
-        const table = this.table(name);
+        this.#drop(this.table(name));
+    }
+
+    #drop(table: Table<Schema>): void {
         this.run((instance) => {
             table.release();
             try {
@@ -349,9 +380,52 @@ export class Database {
             }
             table.dropped = true;
             table.columns.clear();
-            this.#tables.delete(name);
+            this.#tables.delete(table.name);
         });
         this.wrote();
+    }
+
+    // ---- column families: maps from keys to bytes, apart from the tables
+
+    /** The names of the column families, sorted. */
+    listColumnFamilies(): string[] {
+        return familyNames(this.#allNames());
+    }
+
+    /**
+     * Creates a column family.
+     * @param options - `keys`: what its keys are, `'string'` (the default) or `'bytes'`
+     * @throws {VeltaError} EXISTS; INVALID for a name that is empty or too long
+     */
+    createColumnFamily<T extends FamilyKeyKind = 'string'>(name: string, options?: FamilyOptions<T>): ColumnFamily<T> {
+        return createFamily(this.#families(), name, options);
+    }
+
+    /**
+     * Opens a column family.
+     * @throws {VeltaError} NOT_FOUND; TYPE when its keys are of another kind than the options say
+     */
+    columnFamily<T extends FamilyKeyKind = 'string'>(name: string, options?: FamilyOptions<T>): ColumnFamily<T> {
+        return findFamily(this.#families(), name, options);
+    }
+
+    /** Opens a column family, or creates it. @throws {VeltaError} as both of these */
+    columnFamilyOrCreate<T extends FamilyKeyKind = 'string'>(name: string, options?: FamilyOptions<T>): ColumnFamily<T> {
+        const there = this.listColumnFamilies().includes(name);
+        return there ? this.columnFamily(name, options) : this.createColumnFamily(name, options);
+    }
+
+    /**
+     * Drops a column family with all that is in it.
+     * @throws {VeltaError} NOT_FOUND, BUSY while iterators are open
+     */
+    dropColumnFamily(name: string): void {
+        this.#drop(findFamilyTable(this.#families(), name));
+    }
+
+    #families(): FamilyTables {
+        this.check();
+        return { find: (name) => this.#find(name), make: (name, schema) => this.#table(name, schema) };
     }
 
     // ---- the whole

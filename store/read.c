@@ -202,7 +202,7 @@ enum velta_status velta_find(velta_table *handle, const struct velta_keys *keys,
     if (!status) {
         status = read_find(handle, keys, key_count, sequence, rows, error);
     }
-    int64_t moment_ms = status ? 0 : moment(handle, at_ms);
+    int64_t moment_ms = !status && database_rows(handle)->expiry ? moment(handle, at_ms) : INT64_MIN;
     for (size_t i = 0; !status && i < key_count; i++) {
         if (rows[i] != VELTA_NO_ROW && !row_readable(handle, rows[i], sequence, moment_ms)) {
             rows[i] = VELTA_NO_ROW;

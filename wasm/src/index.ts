@@ -46,6 +46,17 @@ export {
     type MemoryOptions,
     type StorageKind,
 } from './database.js';
+export {
+    deleteDatabase,
+    isOpfsSupported,
+    listDatabases,
+    open,
+    requestPersistence,
+    restore,
+    type OpenOptions,
+    type Persistence,
+    type StorageOptions,
+} from './storage/open.js';
 export { Table, type ReadOptions, type WriteStats } from './table.js';
 export { NULL_INT, type ColumnArray, type ColumnBatch, type ColumnData } from './values.js';
 export type { Explain, Hit, SearchResult } from './result.js';

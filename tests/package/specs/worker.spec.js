@@ -72,7 +72,7 @@ describe('a database in a worker', () => {
                 (table) => table.update('row 000001', { size: 5000 }) && 1,
                 (table) => table.setTtl('row 000002', 1e6),
                 (table) => table.delete(['row 000003', 'none']),
-                (table) => table.chain('row 000001').map?.(() => 0) ?? 0,
+                async (table) => (await table.chain('row 000001')).map(({ id, operation }) => [id, operation]),
                 (table) => table.where('size = 5000').delete(),
                 (table) => table.liveCount,
             ];
@@ -339,5 +339,243 @@ describe('aborting and progress', () => {
         controller.abort();
         expect((await errorOf(() => opening)).code).to.equal('CANCELLED');
         expect((await errorOf(() => openWorker('x', { signal: AbortSignal.abort() }))).code).to.equal('CANCELLED');
+    });
+});
+
+describe('the death of a worker', () => {
+    it('a script that is absent, refused or broken is WORKER', async () => {
+        const scripts = isNode
+            ? ['file:///nowhere/worker.js', 'data:text/javascript,throw new Error("broken")', 'data:text/javascript,process.exit(3)']
+            : [
+                  new URL('/nowhere/worker.js', location.href),
+                  '/bad/page.wasm',
+                  // The test page's policy does not allow it.
+                  URL.createObjectURL(new Blob(['postMessage(1)'], { type: 'text/javascript' })),
+              ];
+        for (const worker of scripts) {
+            const error = await errorOf(() => openWorker('never', { ...memory, worker: isNode ? new URL(worker) : worker }));
+            expect(error, String(worker)).to.be.instanceOf(VeltaError);
+            expect(error.code, error.message).to.equal('WORKER');
+            expect(error.message).to.match(/worker/);
+        }
+    });
+
+    it('a worker that someone ends tells every pending and every later call', async () => {
+        const worker = await startWorker();
+        const [name, options] = await place();
+        const database = await openWorker(name, { ...options, worker });
+        const table = await database.table('packages', SCHEMA);
+        await table.insert(makeRows(500));
+        const rows = await table.iterate();
+        const queries = randomFrom(1).vector(16 * 2000);
+        const pending = [table.searchArrays(queries, { exact: true }), table.where('size > 1').toArray(), table.liveCount];
+        worker.terminate();
+        for (const call of [...pending, table.get('row 000001'), rows.nextBatch(), database.flush(), database.index()]) {
+            const error = await errorOf(() => call);
+            expect(error).to.be.instanceOf(VeltaError);
+            expect(error.code).to.equal('WORKER');
+            expect(error.message).to.match(/^the worker .*; open the store again$/);
+        }
+        await database.close();
+        expect((await errorOf(() => table.liveCount)).code).to.equal('WORKER');
+
+        // What was acknowledged is there.
+        const again = await openWorker(name, options);
+        expect(await (await again.table('packages')).liveCount).to.equal(500);
+        await again.close();
+    }).timeout(20_000);
+
+    it('an error within the worker is its end, where it was started for the store', async () => {
+        if (!isNode) return;
+        const script = `import ${JSON.stringify(import.meta.resolve('velta/worker'))};
+            import { parentPort } from 'node:worker_threads';
+            parentPort.on('message', (data) => { if (data.method === 'stats') setTimeout(() => { throw new Error('inside'); }); });`;
+        const worker = new URL(`data:text/javascript,${encodeURIComponent(script)}`);
+        const database = await openWorker('inside', { ...memory, worker });
+        await database.stats().catch(() => undefined);
+        await until(async () => (await errorOf(() => database.tableNames()).catch(() => ({}))).code === 'WORKER');
+        expect((await errorOf(() => database.tableNames())).message).to.include('inside');
+        await database.close();
+    });
+});
+
+describe('a worker of many', () => {
+    it('serves several stores, and is not ended with them', async () => {
+        const worker = await startWorker();
+        const names = ['one', 'two', 'three'];
+        const databases = await Promise.all(names.map((name) => openWorker(name, { ...memory, worker })));
+        const tables = await Promise.all(databases.map((database) => database.table('packages', SCHEMA)));
+        await Promise.all(tables.map((table, i) => table.insert(makeRows(10 * (i + 1)))));
+        expect(await Promise.all(tables.map((table) => table.liveCount))).to.deep.equal([10, 20, 30]);
+        await databases[0].close();
+        expect(await tables[1].liveCount).to.equal(20);
+        const store = await velta.openColumnStoreWorker('store', { ...memory, worker });
+        await store.close();
+        await databases[1].close();
+        await databases[2].close();
+        const last = await openWorker('last', { ...memory, worker });
+        expect(await last.tableNames()).to.deep.equal([]);
+        await last.close();
+        worker.terminate();
+    });
+
+    it('does not obey messages that are not in order', async () => {
+        const worker = await startWorker();
+        const sent = [];
+        const real = worker.postMessage.bind(worker);
+        worker.postMessage = (message, ...rest) => {
+            sent.push(message);
+            real(message, ...rest);
+        };
+        const database = await openWorker('strict', { ...memory, worker });
+        const table = await database.table('packages', SCHEMA);
+        await table.insert(makeRows(3));
+        const call = sent.findLast(({ type }) => type === 'call');
+        const answers = [];
+        const listen = (data) => answers.push(data);
+        if (isNode) worker.on('message', listen);
+        else worker.addEventListener('message', ({ data }) => listen(data));
+        const methods = ['constructor', '__proto__', 'toString', 'release', 'run', 'enter', 'get handle', 'get instance', '',
+            'get ', 'log.__proto__', 'database.close', 'withVector', 'hasOwnProperty', 'then'];
+        for (const method of methods) real({ ...call, id: 1000 + answers.length, method, args: [] });
+        for (const kind of ['Database', 'RowIterator', 'Query', 'constructor', '__proto__', 'toString', 'Nonsense']) {
+            real({ ...call, id: 2000, kind, method: 'close', args: [] });
+        }
+        real({ ...call, id: 2001, handle: 999, method: 'liveCount', args: [] });
+        const refused = methods.length + 8;
+        const dropped = [null, 5, 'text', [], {}, { velta: 1 }, { velta: -1, type: 'call' }, { ...call, id: 'x' }, { ...call, args: 5 },
+            { ...call, steps: [['constructor']] }, { ...call, steps: [['select', 'x']] }, { ...call, steps: [] },
+            { ...call, extras: { progress: -1 } }, { ...call, extras: { flag: new Float32Array(1) } }, { ...call, type: 'eval' },
+            { ...call, velta: 12345 }, { velta: call.velta, type: 'open', id: 5 }, { velta: call.velta, type: 'release', handle: {} }];
+        for (const message of dropped) real(message);
+        expect(await table.liveCount).to.equal(3);
+        const errors = answers.filter(({ type }) => type === 'error');
+        expect(errors).to.have.length(refused);
+        for (const { error } of errors) expect(error.code).to.be.oneOf(['INVALID', 'CLOSED']);
+        expect(answers.filter(({ type }) => type !== 'error')).to.have.length(1);
+        await database.close();
+        worker.terminate();
+    });
+
+    only('node', 'a garbage collection can be asked for only there').it('gives back what was forgotten', async () => {
+        const { setFlagsFromString } = await import('node:v8');
+        const { runInNewContext } = await import('node:vm');
+        setFlagsFromString('--expose-gc');
+        const collect = runInNewContext('gc');
+        const database = await openWorker('forgotten', memory);
+        const table = await database.table('packages', SCHEMA);
+        await table.insert(makeRows(300));
+        await (async () => {
+            for (let i = 0; i < 20; i++) await (await table.iterate()).nextBatch(1);
+        })();
+        expect((await errorOf(() => database.compact())).code).to.equal('BUSY');
+        await until(async () => {
+            collect();
+            await new Promise((done) => setTimeout(done, 5));
+            return database.compact().then(() => true, () => false);
+        });
+        await database.close();
+    });
+});
+
+describe('stores in a worker', () => {
+    it('DeltaVectorDB', async () => {
+        const store = await velta.openDeltaVectorWorker('vectors', { ...memory, dimensions: 16 });
+        const heard = [];
+        const stop = await store.onDelta((delta, id) => heard.push([delta.vectorId, delta.operation.type, id]));
+        const id = await store.applyDelta({ vectorId: 'a', operation: { type: 'create', vector: QUERY } });
+        const ids = await store.applyDeltas([{ vectorId: 'a', operation: { type: 'scale', factor: 2 }, metadata: { by: 'me' } }]);
+        expect(heard).to.deep.equal([['a', 'create', id], ['a', 'scale', ids[0]]]);
+        stop();
+        expect(await store.getVector('a')).to.deep.equal(QUERY.map((value) => value * 2));
+        expect(await store.getVector('none')).to.equal(null);
+        expect(await store.getDimensions()).to.equal(16);
+        expect(await store.size).to.equal(1);
+        const [hit] = await store.search(QUERY, 1);
+        expect(hit.id).to.equal('a');
+        expect((await store.getDeltaChain('a')).at(-1).metadata).to.deep.equal({ by: 'me' });
+        const bytes = await store.export();
+        await store.applyDelta({ vectorId: 'a', operation: { type: 'delete' } });
+        await store.import(bytes);
+        expect(await store.has('a')).to.equal(true);
+        expect(await (await store.database).tableNames()).to.have.length(1);
+        const error = await errorOf(() => store.applyDelta({ vectorId: 'a', operation: { type: 'create', vector: QUERY } }));
+        expect(error.code).to.equal('EXISTS');
+        await store.close();
+        expect((await errorOf(() => store.size)).code).to.equal('CLOSED');
+    });
+
+    it('ColumnStore', async () => {
+        const store = await velta.openColumnStoreWorker('columns', {
+            ...memory,
+            schema: [
+                { name: 'name', type: 'string' },
+                { name: 'size', type: 'int' },
+            ],
+            primaryKey: 'name',
+        });
+        expect(await store.columnNames).to.deep.equal(['name', 'size']);
+        await store.insertRow({ name: 'a', size: 2n ** 60n });
+        expect(await store.batchUpsert([{ name: 'a', size: 5 }, { name: 'b', size: 'x' }])).to.deep.include({ inserted: 0, updated: 1 });
+        expect(await store.filterEq('size', 5)).to.deep.equal(Uint32Array.of(0));
+        expect(await store.getRow('a')).to.deep.equal({ name: 'a', size: 5 });
+        expect(await store.count(eq('size', 5))).to.equal(1);
+        expect(await store.activeRowCount).to.equal(1);
+        expect(await store.deleteRow('a')).to.equal(true);
+        await store.flush();
+        await store.close();
+    });
+});
+
+describe('the module of a worker', () => {
+    it('is loaded as init is told', async () => {
+        const whole = async () => (await packageFile('dist/wasm/velta.simd128.wasm')).arrayBuffer();
+        const sources = [await whole(), new Uint8Array(await whole()), await WebAssembly.compile(await whole()), whole()];
+        sources.push(packageFile('dist/wasm/velta.simd128.wasm'));
+        if (!isNode) sources.push('/node_modules/velta/dist/wasm/velta.simd128.wasm');
+        for (const wasm of sources) {
+            const database = await openWorker('init', { ...memory, init: { wasm, build: 'simd128', maxMemory: 64 << 20 } });
+            expect((await database.stats()).simd).to.equal('wasm128');
+            await database.close();
+        }
+        for (const init of [{ wasm: new Uint8Array(5) }, { wasm: Promise.reject(new Error('no network')) }, { maxMemory: -1 }, { build: 'x' }]) {
+            const error = await errorOf(() => openWorker('init', { ...memory, init }));
+            expect(error.code, error.message).to.be.oneOf(['BAD_MODULE', 'INVALID']);
+        }
+    });
+});
+
+describe('a store that a worker keeps', () => {
+    const kinds = isNode ? ['file'] : ['opfs', 'indexeddb'];
+    for (const storage of kinds) {
+        it(`${storage}: what was acknowledged survives the worker`, async () => {
+            const [name, options] = await place({ storage });
+            for (let life = 0; life < 5; life++) {
+                const worker = await startWorker();
+                const database = await openWorker(name, { ...options, worker });
+                const table = await database.table('packages', SCHEMA);
+                expect(await table.liveCount).to.equal(10 * life);
+                const rows = makeRows(10, life).map((row, i) => ({ ...row, name: `${life} ${i}` }));
+                // Under way together: they share commits.
+                await Promise.all(rows.map((row) => table.insert(row)));
+                worker.terminate();
+                await database.close();
+            }
+            const last = await openWorker(name, options);
+            const table = await last.table('packages');
+            expect(await table.liveCount).to.equal(50);
+            await last.verify();
+            await last.close();
+            expect(await velta.deleteDatabase(name, options)).to.equal(true);
+        }).timeout(60_000);
+    }
+
+    it('the choice is made where the worker is', async () => {
+        const [name, options] = await place();
+        const database = await openWorker(name, options);
+        expect(database.storage).to.equal(isNode ? 'file' : 'opfs');
+        expect(database.name).to.equal(name);
+        await database.close();
+        await velta.deleteDatabase(name, options);
     });
 });

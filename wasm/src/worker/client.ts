@@ -475,16 +475,21 @@ class RemoteIteratorObject extends RemoteObject {
         this.#rows = this.#place === this.#rows.length ? batch : [...this.#rows.slice(this.#place), ...batch];
         this.#place = 0;
         if (batch.length === 0) {
-            await this.#close();
+            await this.#letGo();
             return;
         }
         this.#ahead = this.#ask(Math.max(count, batch.length));
         this.#ahead.catch(() => undefined);
     }
 
-    async #close(): Promise<void> {
+    #close(): Promise<void> {
         this.#rows = [];
         this.#place = 0;
+        return this.#letGo();
+    }
+
+    /** There is no more to ask for: what is here may still be taken. */
+    async #letGo(): Promise<void> {
         this.#done = true;
         this.#ahead = undefined;
         if (this.#closed) return;

@@ -224,6 +224,7 @@ export class Filters {
             const height = left === 0 ? 0 : Math.max(1.5, (left / mostSize) * 46);
             bar.setAttribute('y', String(48 - height));
             bar.setAttribute('height', String(height));
+            bar.setAttribute('data-packages', String(left));
         });
         byId('size-bars').setAttribute('aria-label', several(Math.max(...counts.size_class.values(), 0), 'package'));
         this.showChosen();

@@ -320,7 +320,7 @@ class App {
 
     async #export() {
         const snapshot = await this.#store.export();
-        const address = URL.createObjectURL(new Blob([snapshot], { type: 'application/octet-stream' }));
+        const address = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (snapshot)], { type: 'application/octet-stream' }));
         const name = `debian-packages-${new Date().toISOString().slice(0, 10)}.velta`;
         make('a', { href: address, download: name }).click();
         setTimeout(() => URL.revokeObjectURL(address), 60_000);

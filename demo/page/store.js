@@ -6,8 +6,8 @@
  * slider goes by, and it travels with a snapshot like everything else.
  */
 import {
-    VeltaError, and, between, count, deleteDatabase, eq, gte, inList, isNull, key, lt, openWorker, or, required, restore,
-    vector,
+    VeltaError, and, between, count, deleteDatabase, eq, gte, importDatabase, inList, init, isNull, key, lt, openWorker, or,
+    required, restore, vector,
 } from 'velta';
 import { DIMENSIONS } from './encoder.js';
 import { DEPENDS_CLASSES, NO_LANGUAGE, hasSize } from './view.js';
@@ -90,9 +90,9 @@ export class Store {
     #options;
     /** @type {import('velta').RemoteDatabase} */
     #database;
-    /** @type {import('velta').Remote<import('velta').Table<typeof PACKAGES>>} */
+    /** @type {import('velta').RemoteTable<typeof PACKAGES>} */
     #packages;
-    /** @type {import('velta').Remote<import('velta').Table<typeof CHANGES>>} */
+    /** @type {import('velta').RemoteTable<typeof CHANGES>} */
     #changes;
 
     /** @param {StoreOptions} options */
@@ -104,13 +104,15 @@ export class Store {
     }
 
     async #open() {
-        const { memory, storage } = this.#options;
-        this.#database = await openWorker(NAME, {
-            ...(memory ? { init: { maxMemory: memory * 2 ** 20 } } : {}),
-            ...(storage ? { storage } : {}),
-        });
+        const { storage } = this.#options;
+        this.#database = await openWorker(NAME, { init: this.#init, ...(storage ? { storage } : {}) });
         this.#packages = await this.#database.table('packages', PACKAGES);
         this.#changes = await this.#database.table('changes', CHANGES);
+    }
+
+    /** How the module is started, in the worker and here. */
+    get #init() {
+        return this.#options.memory ? { maxMemory: this.#options.memory * 2 ** 20 } : {};
     }
 
     get kind() {
@@ -248,22 +250,25 @@ export class Store {
     }
 
     /**
-     * Becomes what a snapshot holds. When it is not one of this demo, what was there before is there again.
+     * Becomes what a snapshot holds. It is looked at first; one that is damaged or of something else changes nothing.
      * @param {Uint8Array} snapshot
      */
     async import(snapshot) {
-        const before = await this.#database.export();
+        await init(this.#init);
+        const database = importDatabase(snapshot);
+        try {
+            const complete = ['packages', 'changes'].every((name) => database.hasTable(name))
+                && database.table('changes', CHANGES).get(0) !== null;
+            if (!complete) throw new VeltaError('INVALID', 'it is a velta snapshot, but not one of this demo');
+        } finally {
+            await database.close();
+        }
         const place = this.#place;
-        await this.#database.close();
+        await this.close();
         try {
             await restore(NAME, snapshot, place);
+        } finally {
             await this.#open();
-            if (!(await this.isLoaded())) throw new VeltaError('INVALID', 'it holds a velta store, but not this demo’s');
-        } catch (error) {
-            await this.close();
-            await restore(NAME, before, place);
-            await this.#open();
-            throw error;
         }
     }
 

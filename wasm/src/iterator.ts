@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Iterators: the rows of a table in key order as of one moment, in batches.
  */
@@ -23,9 +24,9 @@ export interface RangeOptions<S extends Schema = Schema, C extends ColumnName<S>
     readonly at?: Date | number;
 }
 
-/** `Symbol.dispose`, also where the environment does not have it yet. @internal */
+/** `Symbol.dispose`, also where the environment does not have it yet. */
 export const dispose: typeof Symbol.dispose = (Symbol.dispose ?? Symbol.for('Symbol.dispose')) as typeof Symbol.dispose;
-/** @internal */
+/** `Symbol.asyncDispose`, likewise. */
 export const asyncDispose: typeof Symbol.asyncDispose = (Symbol.asyncDispose ??
     Symbol.for('Symbol.asyncDispose')) as typeof Symbol.asyncDispose;
 

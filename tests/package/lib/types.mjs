@@ -26,7 +26,7 @@ async function compile(folder, { include, ...settings }) {
     const compilerOptions = {
         ...settings,
         target: 'es2022',
-        lib: ['es2022', 'dom', 'dom.iterable', 'dom.asynciterable', 'esnext.disposable'],
+        lib: ['es2022', 'dom', 'dom.iterable'],
         types: [],
         strict: true,
         exactOptionalPropertyTypes: true,

@@ -282,6 +282,7 @@ export function opfsLockName(name: string, directory: string): string {
  * Opens the files of a database; its lock is held, and belongs to the driver when this succeeds.
  *
  * @throws {VeltaError} NOT_FOUND, LOCKED, CANCELLED, FULL, IO, UNSUPPORTED.
+ * @internal
  */
 export async function openOpfs(
     name: string,

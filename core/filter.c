@@ -49,7 +49,7 @@ enum velta_status filter_compile(struct table *table, const char *text, size_t t
 
 void filter_destroy(struct filter *filter) {
     if (!filter) return;
-    struct memory *memory = filter->table->memory;
+    struct memory *memory = filter->arena.memory; /* the table may be gone: compaction replaces it, drop ends it */
     for (struct filter_codes *codes = filter->codes; codes; codes = codes->next)
         memory_release(memory, codes->bits, codes->bits_capacity * sizeof *codes->bits);
     memory_release(memory, filter->scratch, filter->scratch_bytes);

@@ -58,6 +58,8 @@ VELTA_MUST_USE enum velta_status history_sequence_at(const struct history *histo
 /* Whether the state just after `sequence` can be read. */
 bool history_keeps(const struct history *history, uint64_t sequence);
 
+/* When a row was born; false where that is no longer known (at or before the floor). */
+bool history_birth(const struct history *history, uint32_t row, uint64_t *sequence, int64_t *time_ms);
 /* State just after `sequence` (which is kept). Rows not yet born or dead then: false. */
 bool history_row_alive(const struct history *history, const struct table *table, uint32_t row, uint64_t sequence);
 /* out (bitmap_words(row_count) words): rows alive just after `sequence`; expiry by now_ms as it was set then. */

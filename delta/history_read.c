@@ -82,6 +82,24 @@ uint32_t history_born_until(const struct history *history, uint32_t row_count, u
     return low < history->run_count ? history->runs[low].first_row : row_count;
 }
 
+bool history_birth(const struct history *history, uint32_t row, uint64_t *sequence, int64_t *time_ms) {
+    size_t low = 0;
+    size_t high = history->run_count;
+    while (low < high) { /* the number of runs that do not begin behind the row */
+        size_t middle = low + (high - low) / 2;
+        if (history->runs[middle].first_row <= row) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    const struct history_run *run = low > 0 ? &history->runs[low - 1] : NULL;
+    if (run == NULL || row - run->first_row >= run->row_count || run->sequence <= history->floor_sequence) return false;
+    *sequence = run->sequence;
+    *time_ms = run->time_ms;
+    return true;
+}
+
 size_t history_first_death_after(const struct history *history, uint64_t sequence) {
     size_t low = 0;
     size_t high = history->death_count;

@@ -264,7 +264,10 @@ VELTA_MUST_USE enum velta_status velta_get_vector(velta_table *table, const char
 /* The row's stored f32 values in place, until the next call on the database; NULL when absent or not stored as f32. */
 const float *velta_vector_view(velta_table *table, const char *column, uint32_t row);
 
-/* The deltas kept of one vector, oldest first; the first is its base (operation CREATE). */
+/*
+ * The deltas kept of one vector, oldest first; the first is its base (operation CREATE): that of its row's birth, or,
+ * with sequence and time 0, what stands for deltas that compaction has merged.
+ */
 struct velta_chain_item {
     uint64_t sequence;
     int64_t time_ms;

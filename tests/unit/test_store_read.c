@@ -108,6 +108,8 @@ static void chains_and_views(void **state) {
     assert_int_equal(count, 2);
     assert_int_equal(chain[0].delta.operation, VELTA_DELTA_CREATE);
     assert_memory_equal(chain[0].delta.values, then, sizeof then);
+    assert_true(chain[0].sequence > 0 && chain[0].sequence < chain[1].sequence);
+    assert_int_equal(chain[0].time_ms, 1000);
     assert_int_equal(chain[1].delta.operation, VELTA_DELTA_SCALE);
     assert_true(chain[1].delta.amount == 2);
     assert_int_equal(chain[1].time_ms, 2000);
@@ -130,6 +132,54 @@ static void chains_and_views(void **state) {
     assert_string_equal(velta_column_at(world.table, 1)->name, "word");
     assert_null(velta_column_at(world.table, SAMPLE_COLUMNS));
     world_free(&world);
+}
+
+static void chains_after_compaction_have_a_nameless_base(void **state) {
+    (void)state;
+    struct world world;
+    struct velta_error error = {0};
+    world_make(&world, NULL);
+    assert_ok(velta_compact(world.db, NULL, NULL, &error), &error);
+    struct velta_delta scale = {.operation = VELTA_DELTA_SCALE, .key_int = 5, .amount = 2};
+    assert_ok(velta_apply(world.table, "v", &scale, 1, 0, NULL, &error), &error);
+    velta_result *result;
+    size_t count;
+    assert_ok(velta_get_chain(world.table, "v", row_of(world.table, 5), &result, &error), &error);
+    const struct velta_chain_item *chain = velta_result_chain(result, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(chain[0].delta.operation, VELTA_DELTA_CREATE);
+    assert_int_equal(chain[0].sequence, 0);
+    assert_int_equal(chain[0].time_ms, 0);
+    assert_true(chain[1].sequence > 0);
+    velta_result_free(result);
+    world_free(&world);
+}
+
+/* Compaction and dropping end the table that a filter was bound to. */
+static void filters_outlive_their_tables(void **state) {
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct world world;
+        struct velta_error error = {0};
+        world_make(&world, NULL);
+        velta_filter *filter;
+        uint64_t before;
+        uint64_t after;
+        assert_ok(velta_filter_compile(world.table, "word CONTAINS '1' AND size > 5", &filter, &error), &error);
+        assert_ok(velta_filter_count(filter, &before, &error), &error);
+        if (how < 2) {
+            assert_ok(velta_compact(world.db, NULL, NULL, &error), &error);
+        } else {
+            assert_ok(velta_table_drop(world.table, &error), &error);
+            assert_status(velta_filter_count(filter, &after, &error), VELTA_NOT_FOUND);
+        }
+        if (how == 1) {
+            assert_ok(velta_filter_count(filter, &after, &error), &error);
+            assert_int_equal(before, after);
+        }
+        velta_filter_free(filter);
+        world_free(&world);
+    }
 }
 
 static void expired_rows_are_not_seen(void **state) {
@@ -536,6 +586,8 @@ static void refused_memory_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_comes_back),     cmocka_unit_test(chains_and_views),
+        cmocka_unit_test(chains_after_compaction_have_a_nameless_base),
+        cmocka_unit_test(filters_outlive_their_tables),
         cmocka_unit_test(expired_rows_are_not_seen), cmocka_unit_test(search_every_element),
         cmocka_unit_test(slots_that_stay_empty),     cmocka_unit_test(iterators_by_text_and_by_row),
         cmocka_unit_test(aggregates_by_hand),        cmocka_unit_test(bad_questions_are_refused),

@@ -469,7 +469,7 @@ interface Reader {
 /** An int64 in memory as a number, or as a bigint beyond 2^53. @internal */
 export function readInt(instance: Instance, at: Address): number | bigint {
     const high = instance.i32[(at >> 2) + 1] as number;
-    if (high < -0x200000 || high >= 0x200000) return safeOrBig(instance.i64[at >> 3] as bigint);
+    if (high <= -0x200000 || high >= 0x200000) return safeOrBig(instance.i64[at >> 3] as bigint);
     return high * TWO_32 + (instance.u32[at >> 2] as number);
 }
 

@@ -23,11 +23,11 @@ export function wasmSource(build: WasmBuild): URL | Uint8Array<ArrayBuffer> {
     return bytes;
 }
 
-/** Starts the worker from its text. */
+/** Starts the worker from its text, a classic script: a page opened from the disk may start no other kind so. */
 export function startWorker(): Worker {
     const address = URL.createObjectURL(new Blob([workerText], { type: 'text/javascript' }));
     try {
-        return new Worker(address, { type: 'module' });
+        return new Worker(address);
     } finally {
         // The worker has fetched it, or fails: the address may be given back once it has had the time.
         setTimeout(() => URL.revokeObjectURL(address), 60_000);

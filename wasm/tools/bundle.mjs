@@ -1,5 +1,5 @@
 /*
- * Makes the package's JavaScript from wasm/src with esbuild: bundle({ source, modules, out, threads }).
+ * Makes the package's JavaScript from wasm/src with esbuild: bundle({ source, modules, out }).
  *
  *   velta.js          ES module, for browsers, workers, Node and whatever follows the standard
  *   velta.cjs         the same for require() in Node
@@ -58,24 +58,22 @@ function inlined(source, module, worker) {
     };
 }
 
-/**
- * Makes every file; `source` is wasm/src, `modules` the folder of the .wasm files, `out` the folder to fill, `threads`
- * whether there is a build with threads.
- */
-export async function bundle({ source, modules, out, threads }) {
+/** Makes every file; `source` is wasm/src, `modules` the folder of the .wasm files, `out` the folder to fill. */
+export async function bundle({ source, modules, out }) {
     const index = join(source, 'index.ts');
     const worker = join(source, 'worker', 'entry.ts');
     await Promise.all([
         build(options(index, join(out, 'velta.js'))),
         build(options(index, join(out, 'velta.cjs'), commonjs)),
         build(options(worker, join(out, 'worker.js'))),
-        threads && build(options(join(source, 'thread.ts'), join(out, 'thread.js'))),
+        build(options(join(source, 'thread.ts'), join(out, 'thread.js'))),
     ]);
     // The worker within the single file takes its module from the page, so it is not in there twice.
     const single = join(source, 'single.ts');
     const inner = await build(
         options(worker, 'worker.js', {
             write: false,
+            format: 'iife',
             plugins: [inlined(source, '', '')],
             define: { 'import.meta.url': '""' },
         }),

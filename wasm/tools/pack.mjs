@@ -90,7 +90,7 @@ async function printSizes() {
 async function fill() {
     await mkdir(join(dist, 'wasm'), { recursive: true });
     const modules = join(build, 'wasm');
-    await bundle({ source: join(wasm, 'src'), modules, out: dist, threads: wasmBuilds.includes('threads') });
+    await bundle({ source: join(wasm, 'src'), modules, out: dist });
     await declare();
     for (const wasmBuild of wasmBuilds) {
         const file = `velta.${wasmBuild}.wasm`;

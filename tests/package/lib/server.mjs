@@ -59,7 +59,10 @@ export async function startServer({ root, mounts = {}, routes = {}, isolated = f
     if (policy) headers['Content-Security-Policy'] = policy;
     const folders = Object.entries({ ...mounts, '/': root });
     const answer = async (request, response) => {
-        const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
+        const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname).replace(
+            /\/$/,
+            '/index.html',
+        );
         if (routes[path]) {
             const { status = 200, type = 'text/plain', body = '' } = await routes[path](request);
             return send(response, headers, status, type, body);
@@ -67,7 +70,7 @@ export async function startServer({ root, mounts = {}, routes = {}, isolated = f
         const [prefix, folder] = folders.find(([start]) => path.startsWith(start));
         const file = normalize(join(folder, path.slice(prefix.length)));
         if (!file.startsWith(resolve(folder) + sep)) return send(response, headers, 403, 'text/plain', 'not here');
-        return sendFile(response, headers, file.endsWith(sep) ? join(file, 'index.html') : file);
+        return sendFile(response, headers, file);
     };
     const server = createServer((request, response) => {
         answer(request, response).catch((error) => send(response, headers, 500, 'text/plain', String(error)));

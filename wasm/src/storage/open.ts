@@ -216,25 +216,33 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
         storage === 'file'
             ? await openFileDriver(name, options, locking)
             : await openBrowserDriver(storage, name, options, locking);
+    const progress = new OpeningProgress(options);
+    let database: Database;
     try {
-        const progress = new OpeningProgress(options);
         await opened.driver.prepare({ signal, onProgress: (done, total) => progress.readAhead(done, total) });
         throwIfAborted(signal);
-        const database = start(instance, name, storage, options, opened.driver, progress);
+        database = start(instance, name, storage, options, opened.driver, progress);
         opened.keep();
-        return database;
     } catch (error) {
         await opened.discard().catch(() => undefined); /* the first failure is the one to tell */
         throw error;
     } finally {
         opened.driver.release();
     }
+    try {
+        progress.end();
+    } catch (error) {
+        await database.close();
+        throw error;
+    }
+    return database;
 }
 
 /** One scale for what the driver reads ahead and what the engine loads: half each, where both report. */
 class OpeningProgress {
     readonly #options: OpenOptions;
     #total = 0;
+    #last: readonly [done: number, total: number] = [0, 0];
 
     constructor(options: OpenOptions) {
         this.#options = options;
@@ -242,7 +250,7 @@ class OpeningProgress {
 
     readAhead(done: number, total: number): void {
         this.#total = total;
-        if (this.#options.onProgress?.(done, 2 * total) === false) {
+        if (!this.#report(done, 2 * total)) {
             throw new VeltaError('CANCELLED', 'opening was cancelled');
         }
     }
@@ -250,8 +258,19 @@ class OpeningProgress {
     engine(done: number, total: number): boolean {
         const before = this.#total;
         const share = before === 0 ? done : before + (total > 0 ? (before * done) / total : 0);
-        const goOn = this.#options.onProgress?.(share, before === 0 ? total : 2 * before) !== false;
+        const goOn = this.#report(share, before === 0 ? total : 2 * before);
         return goOn && this.#options.signal?.aborted !== true;
+    }
+
+    /** The end is told, even where the engine found less to do than it had announced. */
+    end(): void {
+        const [done, total] = this.#last;
+        if (done < total) this.#report(total, total);
+    }
+
+    #report(done: number, total: number): boolean {
+        this.#last = [done, total];
+        return this.#options.onProgress?.(done, total) !== false;
     }
 }
 

@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { launch } from './lib/browsers.mjs';
 import { badModules } from './lib/routes.mjs';
 import { startServer, strictPolicy } from './lib/server.mjs';
-import { clean, follow, makeProject, nodeOf, root, temporaryFolder } from './lib/tools.mjs';
+import { build, clean, follow, makeProject, nodeOf, root, temporaryFolder } from './lib/tools.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const FILE_SECONDS = 240;
@@ -86,7 +86,12 @@ async function runInNode(engine, project, site, spec, settings, grep) {
         ['--expose-gc', 'support/node_main.js', `./${spec}`, grep].filter(Boolean),
         {
             cwd: project,
-            env: { ...process.env, NODE_OPTIONS: '', VELTA_HARNESS: JSON.stringify(settings) },
+            env: {
+                VELTA_COMMAND: join(build, 'velta'),
+                ...process.env,
+                NODE_OPTIONS: '',
+                VELTA_HARNESS: JSON.stringify(settings),
+            },
             signal: AbortSignal.timeout(FILE_SECONDS * 1000),
         },
         (line) => (line.startsWith(MARK) ? records.push(JSON.parse(line.slice(MARK.length))) : output.push(line)),

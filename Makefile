@@ -228,20 +228,34 @@ coverage: $(command:%=$(BUILD)/cov/%) $(programs:%=$(BUILD)/cov/%) native | $(BU
 WASM_CLANG ?= clang-22
 WASM_LD ?= wasm-ld-22
 WASM_SYSROOT ?= /usr/share/emscripten/cache/sysroot
-wasm_builds := scalar simd128 relaxed
+wasm_builds := scalar simd128 relaxed threads
 wasm_modules := $(wasm_builds:%=$(BUILD)/wasm/velta.%.wasm)
 wasm_isa_scalar :=
 wasm_isa_simd128 := -msimd128
 wasm_isa_relaxed := -msimd128 -DVELTA_RELAXED_SIMD
+wasm_isa_threads := -msimd128 -matomics
 wasm_c := $(filter-out store/host_posix.c simd/avx%.c simd/neon%.c simd/wasm%.c,$(wildcard $(ENGINE_ROOMS:%=%/*.c))) \
 	$(wildcard wasm/*.c)
 wasm_c_scalar := $(wasm_c)
 wasm_c_simd128 := $(wasm_c) simd/wasm128.c
 wasm_c_relaxed := $(wasm_c) simd/wasm_relaxed.c
+wasm_c_threads := $(wasm_c_simd128)
+# What is worth its size: the loops of searching, linking, filtering, keys and unpacking. The rest is made small.
+wasm_hot := simd/% hnsw/beam.c hnsw/search.c hnsw/build.c hnsw/codes.c hnsw/exact.c hnsw/filtered.c hnsw/link.c \
+	core/filter_evaluate.c core/key_index.c core/dictionary.c core/column.c core/bitmap.c core/hash.c \
+	delta/plane_code.c wasm/memory.c
+wasm_level = $(if $(filter $(wasm_hot),$1),-O2,-Oz)
 # Without assertions some of their variables have no use.
-CFLAGS_wasm := --target=wasm32-unknown-emscripten --sysroot=$(WASM_SYSROOT) -O3 -DNDEBUG -Wno-unused-parameter -fvisibility=hidden \
-	-mbulk-memory -mnontrapping-fptoint -msign-ext -mmutable-globals -I. -isystem $(LZ4) -isystem $(BUILD)/wasm/include
-wasm_libraries := $(addprefix $(WASM_SYSROOT)/lib/wasm32-emscripten/,libemmalloc.a libc.a libcompiler_rt.a)
+CFLAGS_wasm := --target=wasm32-unknown-emscripten --sysroot=$(WASM_SYSROOT) -DNDEBUG -Wno-unused-parameter \
+	-fvisibility=hidden -mbulk-memory -mnontrapping-fptoint -msign-ext -mmutable-globals -I. -isystem $(LZ4) \
+	-isystem $(BUILD)/wasm/include
+wasm_libraries = $(patsubst %,$(WASM_SYSROOT)/lib/wasm32-emscripten/%.a,$(if $(filter threads,$1),\
+	libemmalloc-mt libc-mt-optz libcompiler_rt-mt,libemmalloc libc-optz libcompiler_rt))
+wasm_link_threads := --shared-memory --export=__stack_pointer --export-if-defined=__wasm_init_tls
+# Listed one by one: whatever else the optimizer may use, not every engine has.
+wasm_features := simd bulk-memory bulk-memory-opt sign-ext mutable-globals nontrapping-float-to-int
+wasm_features_relaxed := relaxed-simd
+wasm_features_threads := threads
 
 # Of the system's headers just this one: it needs no library.
 $(BUILD)/wasm/include/xxhash.h: | $(BUILD)/setup/wasm
@@ -251,15 +265,19 @@ $(BUILD)/wasm/include/xxhash.h: | $(BUILD)/setup/wasm
 # $1: build
 define wasm_rules
 $(BUILD)/wasm/$1/deps/lz4.o: $(LZ4)/lz4.c $(BUILD)/wasm/include/xxhash.h
-	$$(call compile_for,$$(CFLAGS_wasm) $$(wasm_isa_$1) $(lz4_flags),$(WASM_CLANG))
+	$$(call compile_for,-O2 $$(CFLAGS_wasm) $$(wasm_isa_$1) $(lz4_flags),$(WASM_CLANG))
 $(BUILD)/wasm/$1/%.o: %.c $(BUILD)/wasm/include/xxhash.h | $(LZ4)/lz4.c
-	$$(call compile_for,$$(CFLAGS_wasm) $$(wasm_isa_$1),$(WASM_CLANG))
-$(BUILD)/wasm/velta.$1.wasm: $(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
+	$$(call compile_for,$$(call wasm_level,$$<) $$(CFLAGS_wasm) $$(wasm_isa_$1),$(WASM_CLANG))
+$(BUILD)/wasm/$1/linked.wasm: $(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
 	@echo "  LINK    $$@"
 	@$(WASM_LD) -o $$@ --no-entry --strip-all --gc-sections --import-memory --initial-memory=1048576 \
-		--max-memory=4294967296 -z stack-size=131072 --stack-first --export=__indirect_function_table \
-		--export=__wasm_call_ctors \
-		--allow-undefined $$^ $(wasm_libraries)
+		--max-memory=4294967296 -z stack-size=131072 --stack-first --export=__wasm_call_ctors \
+		--allow-undefined $(wasm_link_$1) -Map=$(BUILD)/wasm/$1/map.txt $$^ $(call wasm_libraries,$1)
+$(BUILD)/wasm/velta.$1.wasm: $(BUILD)/wasm/$1/linked.wasm | $(BUILD)/setup/npm
+	@echo "  OPT     $$@"
+	@$(BUILD)/node wasm/node_modules/binaryen/bin/wasm-opt -Oz $(patsubst %,--enable-%,$(filter-out \
+		$(if $(filter scalar,$1),simd),$(wasm_features)) $(wasm_features_$1)) \
+		--strip-debug --strip-producers --strip-target-features -o $$@.$$$$$$$$ $$< && mv $$@.$$$$$$$$ $$@
 endef
 $(foreach build,$(wasm_builds),$(eval $(call wasm_rules,$(build))))
 

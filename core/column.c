@@ -87,7 +87,7 @@ enum velta_status column_create(struct memory *memory, const struct velta_column
     column->spec.name = NULL;
     column->shift = CORE_SLAB_SHIFT;
     column->added_at_row = row_count;
-    column->simd = &simd_scalar;
+    column->simd = simd_available(0); /* until the database says which */
     if (column_has_rows(column)) {
         size_vectors(column);
     }

@@ -19,7 +19,7 @@
     _Static_assert(offsetof(struct name, member) == (place), "layout of " #name "." #member);
 ABI_LAYOUT(ABI_ASSERT_SIZE, ABI_ASSERT_FIELD)
 
-#define ABI(name) __attribute__((export_name(#name), used)) name
+#define ABI(name) ABI_EXPORT(#name) name
 #pragma GCC diagnostic ignored "-Wmissing-prototypes" /* none of them is called from C */
 
 /* The instance's own: JavaScript reads it after a failure. Threads that link an index never write it. */

@@ -81,6 +81,7 @@
     FIELD(velta_change, sequence, 24)                                                                                  \
     FIELD(velta_change, time_ms, 32)
 
+#define ABI_EXPORT(name) __attribute__((export_name(name), used))
 #define ABI_IMPORT(name) __attribute__((import_module("velta"), import_name(name)))
 
 /* Milliseconds since 1970 of the clock `id` (0: the system's), and a clock for durations, in milliseconds. */

@@ -1,5 +1,5 @@
 /*
- * The system as WebAssembly has it: clocks from JavaScript, no files, no environment, and one thread.
+ * The system as WebAssembly has it: clocks from JavaScript, no files, no environment. Threads: wasm/threads.c.
  *
  * Storage is given to velta_open as a host (wasm/exports.c), so paths are refused here.
  */
@@ -27,15 +27,4 @@ uint64_t host_clock_ns(void *context) {
 
 const char *host_simd_forced(void) {
     return NULL;
-}
-
-enum velta_status host_executor_create(struct memory *memory, unsigned thread_count, struct velta_executor *out,
-                                       struct velta_error *error) {
-    (void)memory, (void)thread_count;
-    *out = (struct velta_executor){0};
-    return velta_fail(error, VELTA_NO_MEMORY, VELTA_NO_OFFSET, "this module has one thread");
-}
-
-void host_executor_destroy(struct memory *memory, struct velta_executor *executor) {
-    (void)memory, (void)executor;
 }

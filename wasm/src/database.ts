@@ -17,7 +17,7 @@ import {
     findFamilyTable,
 } from './column_family.js';
 import { NO_ROW, OPEN_MUST_EXIST, OPEN_READ_ONLY, OPEN_RELAXED, type Address } from './abi.js';
-import { VeltaError, checkOptions, describe, invalid } from './errors.js';
+import { VeltaError, checkOptions, describe, invalid, quoted } from './errors.js';
 import { COLUMN_SIZE } from './generated/layout.js';
 import { STATUS_NUMBERS } from './generated/status.js';
 import { type Instance, type Progress, currentInstance } from './instance.js';
@@ -284,7 +284,7 @@ export class Database {
         const found = this.#find(name);
         if (wanted === undefined || schema === undefined) {
             if (found !== null) return found;
-            throw new VeltaError('NOT_FOUND', `there is no table '${name}'; give a schema to create it`);
+            throw new VeltaError('NOT_FOUND', `there is no table ${quoted(name)}; give a schema to create it`);
         }
         if (found === null) {
             const handle = this.run((instance) => {
@@ -410,7 +410,10 @@ export class Database {
     }
 
     /** Opens a column family, or creates it. @throws {VeltaError} as both of these */
-    columnFamilyOrCreate<T extends FamilyKeyKind = 'string'>(name: string, options?: FamilyOptions<T>): ColumnFamily<T> {
+    columnFamilyOrCreate<T extends FamilyKeyKind = 'string'>(
+        name: string,
+        options?: FamilyOptions<T>,
+    ): ColumnFamily<T> {
         const there = this.listColumnFamilies().includes(name);
         return there ? this.columnFamily(name, options) : this.createColumnFamily(name, options);
     }

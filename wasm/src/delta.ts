@@ -136,9 +136,11 @@ export function writeOperation(instance: Instance, at: Address, operation: Delta
             break;
         case 'create':
         case 'dense': {
-            const vector = floats(instance, operation.vector, 'delta: vector');
-            instance.u32[(at + DELTA_COUNT) >> 2] = operation.vector.length;
-            instance.u32[(at + DELTA_VALUES) >> 2] = vector;
+            // Read once: a getter may give another one the next time.
+            const { vector } = operation;
+            const values = floats(instance, vector, 'delta: vector');
+            instance.u32[(at + DELTA_COUNT) >> 2] = vector.length;
+            instance.u32[(at + DELTA_VALUES) >> 2] = values;
             instance.u8[at + DELTA_SET] = operation.type === 'dense' ? isSet(operation.mode) : 0;
             break;
         }

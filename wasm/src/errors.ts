@@ -88,6 +88,12 @@ export function describe(value: unknown): string {
     }
 }
 
+/** A name for messages: in quotes and not too long; whatever is no name is described. @internal */
+export function quoted(name: unknown): string {
+    if (typeof name !== 'string') return describe(name);
+    return `'${name.length > 64 ? `${name.slice(0, 64)}…` : name}'`;
+}
+
 /**
  * Refuses what is not an object, and names that are not in the list: a misspelt option must not be ignored.
  * @internal
@@ -99,7 +105,7 @@ export function checkOptions(where: string, options: unknown, known: readonly st
     }
     for (const name of Object.keys(options)) {
         if (!known.includes(name)) {
-            throw invalid(`${where}: there is no option '${name}'; there are ${known.join(', ')}`);
+            throw invalid(`${where}: there is no option ${quoted(name)}; there are ${known.join(', ')}`);
         }
     }
 }

@@ -2,7 +2,7 @@
  * Column definitions: what users write, the types that rows get from them, and the engine's struct velta_column.
  */
 import type { Address } from './abi.js';
-import { checkOptions, describe, invalid } from './errors.js';
+import { checkOptions, describe, invalid, quoted } from './errors.js';
 import {
     COLUMN_DIMENSIONS,
     COLUMN_EF_CONSTRUCTION,
@@ -216,7 +216,8 @@ function fullVector(where: string, given: VectorColumn): FullVectorColumn {
 
 /** A definition with every option filled in. @throws {VeltaError} INVALID naming the column @internal */
 export function fullColumn(name: string, definition: unknown): FullColumn {
-    const where = `column '${name}'`;
+    if (typeof name !== 'string') throw invalid(`a column name is a string, not ${describe(name)}`);
+    const where = `column ${quoted(name)}`;
     const given = typeof definition === 'string' ? { type: definition } : definition;
     if (typeof given !== 'object' || given === null) {
         throw invalid(`${where}: a definition is a type's name or an object with a type, not ${describe(definition)}`);
@@ -253,7 +254,7 @@ export function isKey(column: FullColumn): boolean {
 
 /** Writes one struct velta_column. @internal */
 export function writeColumn(instance: Instance, address: Address, name: string, column: FullColumn): void {
-    const text = instance.cString(name, `the column name '${name.replaceAll('\0', '\\0')}'`);
+    const text = instance.cString(name, `the column name ${quoted(name.replaceAll('\0', '\\0'))}`);
     instance.u8.fill(0, address, address + COLUMN_SIZE);
     const { u8, u32, i64 } = instance;
     u32[(address + COLUMN_NAME) >> 2] = text;

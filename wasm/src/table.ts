@@ -209,7 +209,8 @@ export class Table<S extends Schema = Schema> {
     /** A column by name. @throws {VeltaError} UNKNOWN_COLUMN @internal */
     column(name: string): ColumnInfo {
         const column = this.columns.get(name);
-        if (column === undefined) throw unknownColumn(this.columns, String(name), `table '${this.name}'`);
+        if (column === undefined && this.dropped) this.open();
+        if (column === undefined) throw unknownColumn(this.columns, name, `table '${this.name}'`);
         return column;
     }
 
@@ -235,7 +236,8 @@ export class Table<S extends Schema = Schema> {
     columnsOf(names: readonly string[] | undefined): ColumnInfo[] {
         if (names === undefined) return [...this.columns.values()];
         if (!Array.isArray(names)) throw invalid(`columns must be an array of names, not ${describe(names)}`);
-        return names.map((name: string) => this.column(name));
+        // Array.from also sees the holes of a sparse array.
+        return Array.from(names as string[], (name) => this.column(name));
     }
 
     // ---- writing
@@ -321,6 +323,7 @@ export class Table<S extends Schema = Schema> {
      * @throws {VeltaError} NOT_FOUND with the key's index as offset, and as {@link Table.insert}
      */
     updateMany(keys: readonly KeyOf<S>[], columns: ColumnBatch): number {
+        if (!Array.isArray(keys)) throw invalid(`updateMany: keys must be an array, not ${describe(keys)}`);
         return this.#update(keys, (instance) => batchOfColumns(instance, this.columns, columns, keys.length));
     }
 
@@ -438,18 +441,20 @@ export class Table<S extends Schema = Schema> {
 
     #writeTextKeys(keys: readonly unknown[], at: Address, column: ColumnInfo): void {
         const instance = this.#instance;
-        const offsets = instance.space((keys.length + 1) * 8);
+        // Read once: what is measured must be what is written.
+        const texts = Array.from(keys, (key, i) => this.#textKey(key, column, i));
+        const offsets = instance.space((texts.length + 1) * 8);
         let total = 0;
-        for (let i = 0; i <= keys.length; i++) {
+        for (let i = 0; i <= texts.length; i++) {
             instance.u32[(offsets >> 2) + 2 * i] = total;
             instance.u32[(offsets >> 2) + 2 * i + 1] = 0;
-            if (i < keys.length) total += utf8Bytes(this.#textKey(keys[i], column, i), `key ${i}`);
+            if (i < texts.length) total += utf8Bytes(texts[i] as string, `key ${i}`);
         }
         const text = instance.space(total);
-        for (let i = 0; i < keys.length; i++) {
+        for (let i = 0; i < texts.length; i++) {
             const start = instance.u32[(offsets >> 2) + 2 * i] as number;
             const end = instance.u32[(offsets >> 2) + 2 * i + 2] as number;
-            instance.encode(keys[i] as string, text + start, end - start);
+            instance.encode(texts[i] as string, text + start, end - start);
         }
         instance.u32[(at + KEYS_TEXT) >> 2] = text;
         instance.u32[(at + KEYS_OFFSETS) >> 2] = offsets;
@@ -693,6 +698,7 @@ export class Table<S extends Schema = Schema> {
         key: KeyOf<S>,
         options?: { readonly column?: ColumnOfType<S, 'vector'>; readonly at?: Date | number },
     ): Float32Array | null {
+        if (options !== undefined) checkOptions('vector', options, ['column', 'at']);
         const instance = this.#instance;
         const mark = this.enter();
         try {
@@ -730,6 +736,7 @@ export class Table<S extends Schema = Schema> {
      * @returns what `use` gives; null if the row does not live or its vector is NULL
      */
     withVector<T>(key: KeyOf<S>, use: (view: Float32Array) => T, column?: ColumnOfType<S, 'vector'>): T | null {
+        if (typeof use !== 'function') throw invalid(`withVector takes a function, not ${describe(use)}`);
         const instance = this.#instance;
         const mark = this.enter();
         let view: Float32Array;

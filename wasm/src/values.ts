@@ -6,7 +6,7 @@
  * what came; what only the engine can know (keys that exist, NULL in a required column) is refused there.
  */
 import type { Address } from './abi.js';
-import { VeltaError, describe, invalid } from './errors.js';
+import { VeltaError, describe, invalid, quoted } from './errors.js';
 import {
     VALUES_COLUMN,
     VALUES_DATA,
@@ -135,7 +135,8 @@ function writeVector(instance: Instance, at: Address, value: unknown, column: Co
 /** Whether the memory behind a view was transferred away. @internal */
 export function isDetached(view: ArrayBufferView): boolean {
     try {
-        new Uint8Array(view.buffer, 0, 0);
+        // Throws also for a view that a shrunk buffer no longer holds.
+        Uint8Array.prototype.at.call(view, 0);
         return false;
     } catch {
         return true;
@@ -288,13 +289,15 @@ function checkNames(columns: ReadonlyMap<string, ColumnInfo>, row: object, index
 /** The error for a name that a table does not have. @internal */
 export function unknownColumn(
     columns: ReadonlyMap<string, unknown>,
-    name: string,
+    name: unknown,
     where: string,
     offset?: number,
 ): VeltaError {
     const names = [...columns.keys()];
     const listed = names.length > 12 ? `${names.slice(0, 12).join(', ')}, …` : names.join(', ');
-    return new VeltaError('UNKNOWN_COLUMN', `${where}: there is no column '${name}'; there are ${listed}`, { offset });
+    return new VeltaError('UNKNOWN_COLUMN', `${where}: there is no column ${quoted(name)}; there are ${listed}`, {
+        offset,
+    });
 }
 
 /**
@@ -428,6 +431,9 @@ export function batchOfColumns(
 ): Batch {
     if (typeof batch !== 'object' || batch === null || Array.isArray(batch)) {
         throw invalid(`a batch is an object of arrays by column name, not ${describe(batch)}`);
+    }
+    if (rowCount !== undefined && !(Number.isInteger(rowCount) && rowCount >= 0 && rowCount < TWO_32)) {
+        throw invalid(`rowCount must be a whole number, not ${describe(rowCount)}`);
     }
     let rows = rowCount;
     let first = 'rowCount';

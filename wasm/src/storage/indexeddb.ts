@@ -111,7 +111,7 @@ class Batch {
     write(file: number, offset: number, bytes: Uint8Array): void {
         this.isEmpty = false;
         this.bytes += bytes.length;
-        for (let done = 0; done < bytes.length; ) {
+        for (let done = 0; done < bytes.length;) {
             const at = (offset + done) % CHUNK_BYTES;
             const length = Math.min(CHUNK_BYTES - at, bytes.length - done);
             const patch = this.#patch(file, (offset + done - at) / CHUNK_BYTES);
@@ -273,8 +273,8 @@ export class IndexedDbDriver implements StorageDriver {
     async prepare(options: PrepareOptions = {}): Promise<void> {
         let before: number;
         do {
-            await this.durable();
             before = this.#dataChanges;
+            await this.durable();
             this.#read = await this.#readFiles(options);
         } while (before !== this.#dataChanges); /* a checkpoint came in between */
         clearTimeout(this.#forgetting);
@@ -322,7 +322,7 @@ export class IndexedDbDriver implements StorageDriver {
         const read = this.#read?.[file as 0 | 1];
         if (!read) return FAILED_IO;
         const length = Math.min(out.length, Math.max(0, (this.#sizes[file] as number) - offset));
-        for (let done = 0; done < length; ) {
+        for (let done = 0; done < length;) {
             const at = (offset + done) % CHUNK_BYTES;
             const number = (offset + done - at) / CHUNK_BYTES;
             const count = Math.min(CHUNK_BYTES - at, length - done);
@@ -340,7 +340,7 @@ export class IndexedDbDriver implements StorageDriver {
     /** Keeps what was read true while it is there, as when opening cuts the log. */
     #patchRead(file: number, offset: number, bytes: Uint8Array): void {
         const read = this.#read?.[file as 0 | 1];
-        for (let done = 0; read && done < bytes.length; ) {
+        for (let done = 0; read && done < bytes.length;) {
             const at = (offset + done) % CHUNK_BYTES;
             const number = (offset + done - at) / CHUNK_BYTES;
             const count = Math.min(CHUNK_BYTES - at, bytes.length - done);

@@ -6,7 +6,16 @@
  * trace here and is NOT_FOUND (where it must exist), while chunks without their record are CORRUPT.
  */
 import { VeltaError } from '../errors.js';
-import { CHUNKS, CHUNK_BYTES, IndexedDbDriver, META, META_KEY, type Meta, databaseError, requested } from './indexeddb.js';
+import {
+    CHUNKS,
+    CHUNK_BYTES,
+    IndexedDbDriver,
+    META,
+    META_KEY,
+    type Meta,
+    databaseError,
+    requested,
+} from './indexeddb.js';
 import type { Lock } from './locks.js';
 
 const PREFIX = 'velta:';
@@ -155,21 +164,38 @@ export async function restoreIndexedDb(name: string, bytes: Uint8Array): Promise
         const transaction = connection.transaction([CHUNKS, META], 'readwrite', { durability: 'strict' });
         const end = completed(transaction);
         end.catch(() => undefined);
-        const chunks = transaction.objectStore(CHUNKS);
-        const meta = transaction.objectStore(META);
-        const old = await requested(meta.get(META_KEY) as IDBRequest<Meta | undefined>);
-        chunks.clear();
-        for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
-            chunks.put(bytes.slice(at, at + CHUNK_BYTES), [0, at / CHUNK_BYTES]);
+        try {
+            await putSnapshot(transaction, bytes);
+        } catch (error) {
+            abort(transaction); /* or it would commit what it has */
+            throw error;
         }
-        const next: Meta = { chunkBytes: CHUNK_BYTES, epoch: (old?.epoch ?? 0) + 1, sizes: [bytes.length, 0] };
-        meta.put(next, META_KEY);
         await end;
         connection.close();
     } catch (error) {
         connection.close();
         if (created) await removeIndexedDb(name);
         throw databaseError(`cannot restore the database '${name}'`, error);
+    }
+}
+
+async function putSnapshot(transaction: IDBTransaction, bytes: Uint8Array): Promise<void> {
+    const chunks = transaction.objectStore(CHUNKS);
+    const meta = transaction.objectStore(META);
+    const old = await requested(meta.get(META_KEY) as IDBRequest<Meta | undefined>);
+    chunks.clear();
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+        chunks.put(bytes.slice(at, at + CHUNK_BYTES), [0, at / CHUNK_BYTES]);
+    }
+    const next: Meta = { chunkBytes: CHUNK_BYTES, epoch: (old?.epoch ?? 0) + 1, sizes: [bytes.length, 0] };
+    meta.put(next, META_KEY);
+}
+
+function abort(transaction: IDBTransaction): void {
+    try {
+        transaction.abort();
+    } catch {
+        return; /* it has ended */
     }
 }
 

@@ -51,7 +51,11 @@ function sameFile(a: FileFacts, b: FileFacts | undefined): boolean {
     return b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
-function openFile(system: NodeSystem, path: string, options: FileLockOptions): { descriptor: number; created: boolean } {
+function openFile(
+    system: NodeSystem,
+    path: string,
+    options: FileLockOptions,
+): { descriptor: number; created: boolean } {
     try {
         return { descriptor: system.fs.openSync(path, options.flags), created: false };
     } catch (error) {

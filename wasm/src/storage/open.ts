@@ -311,7 +311,8 @@ function start(
 }
 
 function openInMemory(instance: Instance, name: string, options: OpenOptions): Database {
-    if (options.readOnly === true) throw invalid("a new database in memory cannot be readOnly; there is nothing to read");
+    if (options.readOnly === true)
+        throw invalid('a new database in memory cannot be readOnly; there is nothing to read');
     if (options.mustExist === true) {
         throw new VeltaError('NOT_FOUND', `there is no database '${name}' in memory: those are new each time`);
     }

@@ -60,7 +60,8 @@ function nameOf(error: unknown): string {
 function opfsError(what: string, error: unknown): VeltaError {
     if (error instanceof VeltaError) return error;
     const name = nameOf(error);
-    const reason = error instanceof Error || error instanceof DOMException ? `${name}: ${error.message}` : String(error);
+    const reason =
+        error instanceof Error || error instanceof DOMException ? `${name}: ${error.message}` : String(error);
     const code = FULL_NAMES.includes(name) ? 'FULL' : name === 'SecurityError' ? 'UNSUPPORTED' : 'IO';
     return new VeltaError(code, `${what}: ${reason}`, { cause: error });
 }
@@ -91,11 +92,7 @@ export class OpfsDriver implements StorageDriver {
     #end!: () => void;
     #isClosed = false;
 
-    constructor(
-        files: readonly [SyncAccessHandle | null, SyncAccessHandle | null],
-        lock: Lock,
-        readOnly: boolean,
-    ) {
+    constructor(files: readonly [SyncAccessHandle | null, SyncAccessHandle | null], lock: Lock, readOnly: boolean) {
         this.#files = files;
         this.#lock = lock;
         this.#readOnly = readOnly;

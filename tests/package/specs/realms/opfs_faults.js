@@ -39,11 +39,11 @@ export async function failingCall({ open, deleteDatabase }, options, name, metho
     };
     try {
         const table = db.table('rows', ROW);
-        for (let id = 0; id < 12; id++) {
+        for (let id = 0; id < 6; id++) {
             const code = await codeOf(() => table.insert(row(id)));
             codes.add(code);
             if (code === 'none') acknowledged.push(id);
-            if (id % 5 === 4) codes.add(await codeOf(() => db.checkpoint()));
+            if (id % 3 === 2) codes.add(await codeOf(() => db.checkpoint()));
         }
         codes.add(await codeOf(() => db.close()));
     } catch (error) {

@@ -2,7 +2,11 @@
  * Lives of stored databases, told as plain data, so that the same ones run in Node, in a page and in a worker. Each
  * function takes the package's exports, the storage options and a name that is new; specs judge what comes back.
  */
-const SCHEMA = { id: { type: 'int', key: true, required: true }, text: 'string', at: { type: 'vector', dimensions: 4 } };
+const SCHEMA = {
+    id: { type: 'int', key: true, required: true },
+    text: 'string',
+    at: { type: 'vector', dimensions: 4 },
+};
 
 /** The error code of a call, or what it gave. */
 async function codeOf(call) {
@@ -60,7 +64,16 @@ export async function wholeLife({ open, deleteDatabase, listDatabases }, options
     await db.close();
     const during = await listed();
     const deleted = [await deleteDatabase(name, placing(options)), await deleteDatabase(name, placing(options))];
-    return { storage, before, during, after: await listed(), row, gone, deleted, states: [first, second, third, fourth] };
+    return {
+        storage,
+        before,
+        during,
+        after: await listed(),
+        row,
+        gone,
+        deleted,
+        states: [first, second, third, fourth],
+    };
 }
 
 const listing = ({ storage, directory }) => (directory === undefined ? { storage } : { storage, directory });
@@ -215,7 +228,12 @@ export async function growth({ open, deleteDatabase }, options, name) {
         let generation = 0;
         let state = null;
         for (let session = 0; session < 4; session++) {
-            const db = await open(name, { ...options, durability, checkpointBytes: 20_000, checkpointSeconds: Infinity });
+            const db = await open(name, {
+                ...options,
+                durability,
+                checkpointBytes: 20_000,
+                checkpointSeconds: Infinity,
+            });
             if (state !== null) same &&= stateOf(db) === state;
             for (let i = 0; i < 30; i++) {
                 fill(db, session * 100_000 + i * 100, 100);

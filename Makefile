@@ -53,6 +53,7 @@ shipped_c := $(filter-out $(foreign),$(engine_c))
 simde_c := $(filter simd/wasm%.c,$(engine_c))
 # Shipped files that differ when the wasm kernels are present.
 simde_aware_c := $(filter $(shipped_c),$(if $(wildcard simd/*.c),$(shell grep -ls VELTA_SIMDE simd/*.c)))
+wasm_builds := scalar simd128 relaxed threads
 cli_c := $(wildcard cli/*.c)
 support_c := $(wildcard tests/support/*.c)
 
@@ -196,7 +197,8 @@ $(eval $(call test_rules,fuzz))
 $(BUILD)/fuzz/tests/fuzz/fuzz_import: $(patsubst %,$(BUILD)/fuzz/cli/%.o,common vectors columns rows schema)
 
 # What the other compiler makes of one scripted life (tests/tidy/check_compilers.py).
-lives := $(patsubst %,$(BUILD)/clang/%,$(filter tests/property/test_same_life,$(programs)))
+lives := $(patsubst %,$(BUILD)/clang/%,$(filter tests/property/test_same_life,$(programs))) \
+	$(if $(filter tests/tidy/check_compilers.py,$(scripts)),$(wasm_builds:%=$(BUILD)/wasm/life.%.wasm))
 test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $(fuzzers:%=$(BUILD)/fuzz/%)
 run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
@@ -228,7 +230,6 @@ coverage: $(command:%=$(BUILD)/cov/%) $(programs:%=$(BUILD)/cov/%) native | $(BU
 WASM_CLANG ?= clang-22
 WASM_LD ?= wasm-ld-22
 WASM_SYSROOT ?= /usr/share/emscripten/cache/sysroot
-wasm_builds := scalar simd128 relaxed threads
 wasm_modules := $(wasm_builds:%=$(BUILD)/wasm/velta.%.wasm)
 wasm_isa_scalar :=
 wasm_isa_simd128 := -msimd128
@@ -263,16 +264,24 @@ $(BUILD)/wasm/include/xxhash.h: | $(BUILD)/setup/wasm
 	@cp /usr/include/xxhash.h $@
 
 # $1: build
+define wasm_link
+@echo "  LINK    $@"
+@$(WASM_LD) -o $@ --no-entry --strip-all --gc-sections --import-memory --initial-memory=1048576 \
+	--max-memory=4294967296 -z stack-size=131072 --stack-first --export=__wasm_call_ctors --allow-undefined \
+	$(wasm_link_$1) $^ $(call wasm_libraries,$1)
+endef
 define wasm_rules
 $(BUILD)/wasm/$1/deps/lz4.o: $(LZ4)/lz4.c $(BUILD)/wasm/include/xxhash.h
 	$$(call compile_for,-O2 $$(CFLAGS_wasm) $$(wasm_isa_$1) $(lz4_flags),$(WASM_CLANG))
+$(BUILD)/wasm/$1/tests/%.o: tests/%.c $(BUILD)/wasm/include/xxhash.h | $(LZ4)/lz4.c
+	$$(call compile_for,-O2 $$(CFLAGS_wasm) $$(wasm_isa_$1) -isystem tests/wasm,$(WASM_CLANG))
 $(BUILD)/wasm/$1/%.o: %.c $(BUILD)/wasm/include/xxhash.h | $(LZ4)/lz4.c
 	$$(call compile_for,$$(call wasm_level,$$<) $$(CFLAGS_wasm) $$(wasm_isa_$1),$(WASM_CLANG))
 $(BUILD)/wasm/$1/linked.wasm: $(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
-	@echo "  LINK    $$@"
-	@$(WASM_LD) -o $$@ --no-entry --strip-all --gc-sections --import-memory --initial-memory=1048576 \
-		--max-memory=4294967296 -z stack-size=131072 --stack-first --export=__wasm_call_ctors \
-		--allow-undefined $(wasm_link_$1) -Map=$(BUILD)/wasm/$1/map.txt $$^ $(call wasm_libraries,$1)
+	$$(call wasm_link,$1)
+$(BUILD)/wasm/life.$1.wasm: $(patsubst %.c,$(BUILD)/wasm/$1/%.o,$(wasm_c_$1) tests/wasm/life.c tests/support/support.c) \
+		$(BUILD)/wasm/$1/deps/lz4.o
+	$$(call wasm_link,$1)
 $(BUILD)/wasm/velta.$1.wasm: $(BUILD)/wasm/$1/linked.wasm | $(BUILD)/setup/npm
 	@echo "  OPT     $$@"
 	@$(BUILD)/node wasm/node_modules/binaryen/bin/wasm-opt -Oz $(patsubst %,--enable-%,$(filter-out \

@@ -40,8 +40,14 @@ int memcmp(const void *a, const void *b, size_t size_bytes) {
 #if defined(__wasm__)
 /* The allocator writes errno and nothing reads it; the C library's own lies in a thread that it has not made. */
 int *__errno_location(void);
+int *___errno_location(void); /* what the library's own files call */
+
 int *__errno_location(void) {
     static int number;
     return &number;
+}
+
+int *___errno_location(void) {
+    return __errno_location();
 }
 #endif

@@ -148,6 +148,14 @@ function checkTableName(name: unknown): void {
     }
 }
 
+function busy(): VeltaError {
+    return new VeltaError(
+        'BUSY',
+        'the database is in the middle of a call: a callback of it (watch, progress, withVector) must not call it; note ' +
+            'what is to be done and do it afterwards',
+    );
+}
+
 /** An open database. Made by `open`, `createDatabase` and `importDatabase`. */
 export class Database {
     /** The name it was opened under; '' in memory. */
@@ -220,13 +228,7 @@ export class Database {
     enter(): number {
         const { instance } = this;
         if (this.#handle === 0 || instance.poisoned !== null) this.check();
-        if (this.#busy) {
-            throw new VeltaError(
-                'BUSY',
-                'the database is in the middle of a call: a callback of it (watch, progress, withVector) must not call ' +
-                    'it; note what is to be done and do it afterwards',
-            );
-        }
+        if (this.#busy) throw busy();
         this.#busy = true;
         return instance.top;
     }
@@ -695,6 +697,7 @@ export class Database {
      * @throws {VeltaError} BUSY from within a callback; IO, FULL: the database is closed nevertheless
      */
     close(): Promise<void> {
+        if (this.#busy && this.#handle !== 0) return Promise.reject(busy());
         this.#closing ??= this.#close();
         return this.#closing;
     }
@@ -704,10 +707,6 @@ export class Database {
         try {
             this.#end();
         } catch (error) {
-            if (this.#handle !== 0) {
-                this.#closing = null;
-                throw error;
-            }
             failure = { error };
         }
         await this.#driver?.closed;
@@ -726,12 +725,12 @@ export class Database {
         }
         const mark = this.enter();
         const handle = this.#handle;
+        this.#handle = 0;
         try {
             for (const iterator of [...this.iterators]) endIterator(iterator);
             for (const { id } of this.#watchers.values()) instance.watchers.remove(id);
             this.#watchers.clear();
             for (const table of this.#tables.values()) table.release();
-            this.#handle = 0;
             instance.check(instance.exports.abi_close(handle));
         } catch (error) {
             throw instance.caught(error);

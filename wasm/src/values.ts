@@ -73,9 +73,7 @@ export function writeInt(instance: Instance, at: Address, value: unknown, column
             column,
             row,
             value,
-            Number.isInteger(value)
-                ? 'a bigint, since beyond 2^53 numbers are not exact,'
-                : 'a whole number or a bigint',
+            Number.isInteger(value) ? 'a bigint (beyond 2^53 numbers are not exact)' : 'a whole number or a bigint',
         );
     }
     if (typeof value !== 'bigint') throw typeError(column, row, value, 'a whole number or a bigint');

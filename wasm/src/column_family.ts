@@ -9,7 +9,7 @@
  * What it does not do: write and delete in one step; each of the two is all or nothing on its own.
  */
 import type { Database } from './database.js';
-import { checkOptions, describe, invalid, VeltaError } from './errors.js';
+import { checkOptions, describe, invalid, quoted, VeltaError } from './errors.js';
 import { dispose, type RowIterator } from './iterator.js';
 import { key, required, type Schema } from './schema.js';
 import type { Table } from './table.js';
@@ -72,6 +72,15 @@ function bytesOfValue(value: FamilyValue): Uint8Array {
     throw new VeltaError('TYPE', 'a value of a column family is a Uint8Array, an ArrayBuffer or a string');
 }
 
+/** What an iterable gives, where it is one of keys or pairs: strings and typed arrays are iterable, too. */
+function listed<T>(what: string, values: Iterable<T>): Iterable<T> {
+    const is = typeof values === 'object' && values !== null && !ArrayBuffer.isView(values);
+    if (!is || typeof values[Symbol.iterator] !== 'function') {
+        throw invalid(`${what}: expected an array or another iterable, not ${describe(values)}`);
+    }
+    return values;
+}
+
 /** A named map from keys to bytes. Made by {@link Database.createColumnFamily} and its siblings. */
 export class ColumnFamily<T extends FamilyKeyKind = 'string'> {
     readonly #table: FamilyTable;
@@ -116,7 +125,11 @@ export class ColumnFamily<T extends FamilyKeyKind = 'string'> {
     writeBatch(entries: Iterable<readonly [FamilyKeyOf<T>, FamilyValue]>): number {
         const keys: string[] = [];
         const values: Uint8Array[] = [];
-        for (const [key, value] of entries) {
+        for (const entry of listed('writeBatch', entries)) {
+            if (!Array.isArray(entry)) {
+                throw invalid(`writeBatch: expected a pair of key and value, not ${describe(entry)}`, keys.length);
+            }
+            const [key, value] = entry as readonly [FamilyKeyOf<T>, FamilyValue];
             keys.push(this.#textOf(key, keys.length));
             values.push(bytesOfValue(value));
         }
@@ -153,7 +166,7 @@ export class ColumnFamily<T extends FamilyKeyKind = 'string'> {
 
     /** Deletes keys in one step; absent ones are not an error. Gives the number of those that were there. */
     deleteBatch(keys: Iterable<FamilyKeyOf<T>>): number {
-        const texts = Array.from(keys, (key, i) => this.#textOf(key, i));
+        const texts = Array.from(listed('deleteBatch', keys), (key, i) => this.#textOf(key, i));
         return texts.length === 0 ? 0 : this.#table.delete(texts);
     }
 
@@ -291,7 +304,7 @@ export function createFamily<T extends FamilyKeyKind>(
     const keys = keyKind(options);
     const table = tableName(name);
     if (tables.find(table) !== null) {
-        throw new VeltaError('EXISTS', `there is a column family '${name}' already`);
+        throw new VeltaError('EXISTS', `there is a column family ${quoted(name)} already`);
     }
     const schema = keys === 'bytes' ? BYTE_KEYS : STRING_KEYS;
     return new ColumnFamily(name, keys, tables.make(table, schema) as unknown as FamilyTable);
@@ -301,7 +314,7 @@ export function createFamily<T extends FamilyKeyKind>(
 export function findFamilyTable(tables: FamilyTables, name: string): Table<Schema> {
     const table = tables.find(tableName(name));
     if (table === null) {
-        throw new VeltaError('NOT_FOUND', `there is no column family '${name}'; createColumnFamily makes one`);
+        throw new VeltaError('NOT_FOUND', `there is no column family ${quoted(name)}; createColumnFamily makes one`);
     }
     return table;
 }

@@ -82,12 +82,21 @@ class App {
         document.documentElement.classList.add('is-ready');
         // Where there is a keyboard, it is meant for the search; on a phone it would cover half of the page.
         if (document.activeElement === document.body && matchMedia('(min-width: 760px)').matches) this.#queryInput.focus();
+        void this.#finishIndex();
+    }
+
+    /** Goes on beside the reader; ends early when the store is closed, for a reset or another snapshot. */
+    async #finishIndex() {
         let shown = 0;
-        await this.#store.link(() => {
-            if (performance.now() - shown < 250) return;
-            shown = performance.now();
-            void this.#showStore();
-        });
+        try {
+            await this.#store.link(() => {
+                if (performance.now() - shown < 250) return;
+                shown = performance.now();
+                void this.#showStore();
+            });
+        } catch (error) {
+            if (!isClosed(error)) note(`The index could not be finished: ${sentence(error)}`);
+        }
         await this.#showStore();
     }
 
@@ -261,8 +270,12 @@ class App {
     }
 
     async #showStore() {
-        const { stats, log } = await this.#store.stats();
-        this.#panel.showStore(stats, log, this.#store.kind);
+        try {
+            const { stats, log } = await this.#store.stats();
+            this.#panel.showStore(stats, log, this.#store.kind);
+        } catch (error) {
+            if (!isClosed(error)) throw error;
+        }
     }
 
     async #readChanges() {
@@ -349,6 +362,14 @@ class App {
         byId('snapshot-text').textContent = '';
         await this.#begin();
     }
+}
+
+/**
+ * True of the answer to a call that was under way when the store was closed.
+ * @param {unknown} error
+ */
+function isClosed(error) {
+    return error instanceof Error && 'code' in error && error.code === 'CLOSED';
 }
 
 /** Opens the store; while another tab has it, asks whether to try again. */

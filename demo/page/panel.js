@@ -1,5 +1,5 @@
 /* The panel about the store: the last query, latency, log, memory. */
-import { byId, bytes, make, makeSvg, milliseconds, moment, number, percent } from './dom.js';
+import { byId, bytes, makeSvg, milliseconds, moment, number, percent } from './dom.js';
 
 /** Strategies by the names that the store gives them, in a few words. */
 const STRATEGIES = /** @type {Record<string, string>} */ ({
@@ -9,6 +9,7 @@ const STRATEGIES = /** @type {Record<string, string>} */ ({
     'filtered graph': 'the HNSW graph, through matching rows only',
     'graph, then exact scan': 'the graph was given up: too few rows match',
 });
+/** Fields of the statistics, in the order of the legend. */
 const MEMORY = /** @type {const} */ ([
     ['vectorBytes', 'vectors'], ['indexBytes', 'index'], ['columnBytes', 'columns'], ['dictionaryBytes', 'strings'],
     ['historyBytes', 'history'],
@@ -17,21 +18,13 @@ const KEPT = 100;
 const PLOT = { width: 260, height: 72, pad: 3 };
 
 /**
- * A list of facts: each name keeps its place, so that only numbers change.
+ * What fills the values of a list of facts, in its order.
  * @param {string} id
- * @param {string[]} names
  */
-function makeFacts(id, names) {
-    const values = names.map((name) => {
-        const value = make('dd', {}, '\u2013');
-        byId(id).append(make('div', {}, make('dt', {}, name), value));
-        return value;
-    });
+function factsOf(id) {
+    const values = [...byId(id).querySelectorAll('dd')];
     return (/** @type {(string | null)[]} */ texts) =>
-        texts.forEach((text, i) => {
-            const value = values[i];
-            if (value) value.textContent = text ?? '\u2013';
-        });
+        values.forEach((value, i) => (value.textContent = texts[i] ?? '\u2013'));
 }
 
 /** @param {number[]} values */
@@ -44,18 +37,10 @@ function median(values) {
 export class Panel {
     /** @type {number[]} */
     #latencies = [];
-    #query = makeFacts('query-facts',
-        ['Rows that match', 'Selectivity', 'Nodes visited', 'Rows scanned', 'Compared exactly', 'Filter', 'Search']);
-    #log = makeFacts('log-facts',
-        ['In the log', 'Before compression', 'Compression', 'Data file', 'Changes', 'To be linked', 'Checkpoint', 'Kept in']);
-    #parts = MEMORY.map(([, name]) => {
-        const part = make('span', { className: `part is-${name}` });
-        const value = make('span', { className: 'legend-value' });
-        byId('memory-stack').append(part);
-        byId('memory-legend').append(
-            make('li', { className: `is-${name}` }, make('span', { className: 'swatch' }), name, value));
-        return { part, value };
-    });
+    #query = factsOf('query-facts');
+    #log = factsOf('log-facts');
+    #parts = /** @type {HTMLElement[]} */ ([...byId('memory-stack').children]);
+    #values = [...byId('memory-legend').querySelectorAll('.legend-value')];
 
     /**
      * @param {import('velta').Explain} explain
@@ -108,9 +93,9 @@ export class Panel {
         byId('memory-budget').textContent = bytes(budget);
         const said = MEMORY.map(([field, name], i) => {
             const size = stats[field];
-            const { part, value } = this.#parts[i] ?? {};
+            const value = this.#values[i];
             // Of what is used, so that small parts can be told apart; the budget is said in the text.
-            part?.style.setProperty('--share', String(size / Math.max(1, stats.memoryUsedBytes)));
+            this.#parts[i]?.style.setProperty('--share', String(size / Math.max(1, stats.memoryUsedBytes)));
             if (value) value.textContent = bytes(size);
             return `${name} ${bytes(size)}`;
         });

@@ -1,13 +1,13 @@
 /*
- * The packages in a velta store: the only module that calls the library. The store lives in a worker and keeps itself
+ * The packages in a velta store: with snapshot_worker.js, all that calls the library. The store lives in a worker and keeps itself
  * in this browser's storage (OPFS, or IndexedDB where there is none).
  *
  * Two tables. `packages` holds the rows and their vectors. `changes` tells what happened when: it is what the time
  * slider goes by, and it travels with a snapshot like everything else.
  */
 import {
-    VeltaError, and, between, count, deleteDatabase, eq, gte, importDatabase, inList, init, isNull, key, lt, openWorker, or,
-    required, restore, vector,
+    VeltaError, and, between, count, deleteDatabase, eq, gte, inList, isNull, key, lt, openWorker, or,
+    required, vector,
 } from 'velta';
 import { DIMENSIONS } from './encoder.js';
 import { DEPENDS_CLASSES, NO_LANGUAGE, hasSize } from './view.js';
@@ -254,21 +254,21 @@ export class Store {
      * @param {Uint8Array} snapshot
      */
     async import(snapshot) {
-        await init(this.#init);
-        const database = importDatabase(snapshot);
+        const worker = new Worker(new URL('snapshot_worker.js', import.meta.url), { type: 'module' });
+        const ask = (/** @type {object} */ question) =>
+            new Promise((resolve, reject) => {
+                worker.onmessage = ({ data: { error } }) =>
+                    error ? reject(VeltaError.fromJSON(error)) : resolve(null);
+                worker.onerror = () => reject(new Error('the worker for snapshots did not start'));
+                worker.postMessage(question);
+            });
         try {
-            const complete = ['packages', 'changes'].every((name) => database.hasTable(name))
-                && database.table('changes', CHANGES).get(0) !== null;
-            if (!complete) throw new VeltaError('INVALID', 'it is a velta snapshot, but not one of this demo');
+            await ask({ step: 'check', snapshot, init: this.#init });
+            const storage = this.#place;
+            await this.close();
+            await ask({ step: 'restore', name: NAME, snapshot, storage }).finally(() => this.#open());
         } finally {
-            await database.close();
-        }
-        const place = this.#place;
-        await this.close();
-        try {
-            await restore(NAME, snapshot, place);
-        } finally {
-            await this.#open();
+            worker.terminate();
         }
     }
 

@@ -1,0 +1,4 @@
+/* A worker has no import map, so it names the library by its address; what is there is the package. */
+declare module '*/velta.js' {
+    export * from 'velta';
+}

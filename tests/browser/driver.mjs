@@ -1,0 +1,164 @@
+/*
+ * Drives the demo page in Chromium: a visitor has a browser profile of his own, whose storage stays when the browser is
+ * closed. Whatever the console or the policy complains about is collected, and so is every shift of the layout.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, developmentPackage, root, temporaryFolder } from '../package/lib/tools.mjs';
+
+const CHROMIUM = process.env.VELTA_CHROMIUM ?? '/usr/bin/chromium';
+const OPTIONS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'];
+
+/** Starts demo/serve.mjs on any free port: { address, stop }. */
+export async function startServer() {
+    const dist = process.env.VELTA_DEMO_PACKAGE ?? join(build, 'package/dist');
+    if (!existsSync(join(dist, 'velta.js'))) throw new Error(`there is no package in ${dist}: run make package`);
+    const program = spawn(process.execPath, [join(root, 'demo/serve.mjs'), '--port', '0', '--package', dist], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const address = await new Promise((found, fail) => {
+        let text = '';
+        program.stdout.on('data', (part) => {
+            text += part;
+            const said = /http:\/\/localhost:\d+\//.exec(text);
+            if (said) found(said[0]);
+        });
+        program.on('exit', (code) => fail(new Error(`the server ended with ${code}`)));
+    });
+    const stop = async () => {
+        const ended = new Promise((done) => program.once('exit', done));
+        program.kill('SIGINT');
+        return ended;
+    };
+    return { address, stop };
+}
+
+/** Runs in the page before anything else. */
+function watchPage() {
+    const seen = { shifts: [], violations: [] };
+    Object.defineProperty(window, 'seen', { value: seen });
+    document.addEventListener('securitypolicyviolation', (event) =>
+        seen.violations.push(`${event.violatedDirective}: ${event.blockedURI}`));
+    new PerformanceObserver((list) => {
+        for (const { value, hadRecentInput, sources } of list.getEntries()) {
+            const places = sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
+            seen.shifts.push({ value, hadRecentInput, places });
+        }
+    }).observe({ type: 'layout-shift', buffered: true });
+}
+
+export class Visitor {
+    /** @param {{ address: string, profile?: string, context?: object }} options context: as Playwright's */
+    static async arrive({ address, profile, context = {} }) {
+        const visitor = new Visitor();
+        visitor.address = address;
+        visitor.profile = profile ?? (await temporaryFolder());
+        visitor.complaints = [];
+        visitor.requests = [];
+        const { default: playwright } = await developmentPackage('playwright-core');
+        visitor.context = await playwright.chromium.launchPersistentContext(visitor.profile, {
+            executablePath: CHROMIUM, headless: true, args: OPTIONS, viewport: { width: 1440, height: 900 }, ...context,
+        });
+        await visitor.context.addInitScript(watchPage);
+        visitor.page = visitor.context.pages()[0] ?? (await visitor.context.newPage());
+        visitor.watch(visitor.page);
+        return visitor;
+    }
+
+    watch(page) {
+        page.setDefaultTimeout(30_000);
+        page.on('console', (message) => {
+            if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text());
+        });
+        page.on('pageerror', (error) => this.complaints.push(String(error.stack ?? error)));
+        page.on('request', (request) => this.requests.push(new URL(request.url()).pathname));
+    }
+
+    /** Opens the page and waits until it can be used. @param {string} [wishes] what follows the address */
+    async open(wishes = '') {
+        await this.page.goto(this.address + wishes);
+        await this.ready();
+    }
+
+    async reload() {
+        this.requests.length = 0;
+        await this.page.reload();
+        await this.ready();
+    }
+
+    async ready() {
+        await this.page.waitForSelector('.is-ready', { state: 'attached', timeout: 120_000 });
+        await this.settled();
+    }
+
+    /** Resolves when the list has not changed for a moment and no search is under way. */
+    async settled() {
+        await this.page.evaluate(() => new Promise((done) => {
+            let timer = setTimeout(done, 150);
+            new MutationObserver((_, observer) => {
+                clearTimeout(timer);
+                timer = setTimeout(() => {
+                    observer.disconnect();
+                    done();
+                }, 150);
+            }).observe(document.getElementById('results'),
+                { subtree: true, childList: true, characterData: true, attributes: true });
+        }));
+    }
+
+    async type(text) {
+        await this.page.fill('#query', '');
+        await this.page.locator('#query').pressSequentially(text, { delay: 15 });
+        await this.settled();
+    }
+
+    /** The list as it is shown. */
+    list() {
+        return this.page.evaluate(() => [...document.querySelectorAll('.package')].map((place) => ({
+            name: place.querySelector('.name').textContent,
+            score: place.querySelector('.score').textContent,
+            summary: place.querySelector('.summary').textContent,
+            voted: place.querySelector('.up').getAttribute('aria-pressed') === 'true',
+            canVote: place.querySelector('.up').getAttribute('aria-disabled') !== 'true',
+        })));
+    }
+
+    text(selector) {
+        return this.page.evaluate((id) => document.querySelector(id).textContent.trim(), selector);
+    }
+
+    /** The choices of a facet: name → [count shown, checked]. */
+    async choices(facet) {
+        return new Map(await this.page.evaluate((id) =>
+            [...document.querySelectorAll(`#${id}-choices .choice`)].map((item) => [
+                item.querySelector('.choice-name').textContent,
+                [Number(item.querySelector('.choice-count').textContent.replaceAll(',', '')),
+                    item.querySelector('input').checked],
+            ]), facet));
+    }
+
+    async choose(facet, name) {
+        await this.page.locator(`#${facet}-choices label`).filter({ hasText: new RegExp(`^${name}[\\d,\\s]*$`) })
+            .locator('input').click();
+        await this.settled();
+    }
+
+    /** A value of the panel's lists. */
+    fact(name) {
+        return this.page.evaluate((wanted) => {
+            const found = [...document.querySelectorAll('.facts > div')]
+                .find((fact) => fact.querySelector('dt').textContent === wanted);
+            return found.querySelector('dd').textContent.replaceAll('\u00a0', ' ');
+        }, name);
+    }
+
+    seen() {
+        return this.page.evaluate(() => window.seen);
+    }
+
+    async leave() {
+        await this.context.close();
+    }
+}

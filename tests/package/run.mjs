@@ -97,7 +97,11 @@ async function runInNode(engine, project, site, spec, settings, grep) {
         (line) => (line.startsWith(MARK) ? records.push(JSON.parse(line.slice(MARK.length))) : output.push(line)),
     );
     if (code !== 0 && !records.some((record) => record.kind === 'fail')) {
-        records.push({ kind: 'fail', title: spec, error: `the process ended with ${code}` });
+        records.push({
+            kind: 'fail',
+            title: spec,
+            error: `the process ended with ${code}, after at most ${FILE_SECONDS} s`,
+        });
     }
     return { records, output: output.filter(Boolean) };
 }
@@ -176,7 +180,7 @@ async function main() {
     if (!['node20', 'node24', 'chromium', 'firefox'].includes(engine)) throw new Error('--engine names no engine');
     const project = await makeProject({
         copy: { specs: join(here, 'specs'), support: join(here, 'support') },
-        packages: ['chai', 'mocha'],
+        packages: ['chai', 'mocha', 'fake-indexeddb'],
     });
     const specs = (await readdir(join(project, 'specs'), { recursive: true }))
         .filter((name) => name.endsWith('.spec.js'))

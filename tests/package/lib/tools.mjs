@@ -81,8 +81,8 @@ export async function makeProject({ manifest = {}, copy = {}, packages = [] }) {
     return folder;
 }
 
-/** Starts a program whose lines of output are given to `onLine`; resolves to its exit code. */
-export function follow(file, parameters, options, onLine) {
+/** Starts a program whose lines of output are given to `onLine`; resolves to its exit code, or what `signal` makes it. */
+export function follow(file, parameters, { signal: stop, ...options }, onLine) {
     return new Promise((done, failed) => {
         const child = spawn(file, parameters, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
         for (const stream of [child.stdout, child.stderr]) {
@@ -96,6 +96,6 @@ export function follow(file, parameters, options, onLine) {
         }
         child.on('error', failed);
         child.on('close', (code, signal) => done(signal ?? code));
-        options.signal?.addEventListener('abort', () => child.kill('SIGKILL'));
+        stop?.addEventListener('abort', () => child.kill('SIGKILL'));
     });
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { developmentPackage, execute, makeProject, modules } from './tools.mjs';
 
 const SETTINGS = {
-    'moduleResolution bundler': { module: 'esnext', moduleResolution: 'bundler', include: ['bundler.ts'] },
+    'moduleResolution bundler': { module: 'esnext', moduleResolution: 'bundler', include: ['bundler.ts', 'types.test.ts'] },
     'module node16': { module: 'node16', include: ['program.mts', 'program.cts'] },
     'module nodenext': { module: 'nodenext', include: ['program.mts', 'program.cts'] },
 };
@@ -18,6 +18,8 @@ async function typeProject(folder) {
     // The same text as seen by three kinds of program.
     const text = join(project, 'program.ts');
     for (const name of ['bundler.ts', 'program.mts', 'program.cts']) await cp(text, join(project, name));
+    // What a schema makes of rows, filters and searches.
+    await cp(join(folder, '../types/types.test.ts'), join(project, 'types.test.ts'));
     return project;
 }
 

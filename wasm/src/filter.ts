@@ -4,7 +4,7 @@
  * Both give text, the same that a person would write, so there is one language, one parser and one plan. What is put in
  * is quoted here: a value can never end a string or become a keyword.
  */
-import { VeltaError, describe, invalid } from './errors.js';
+import { VeltaError, checkOptions, describe, invalid } from './errors.js';
 
 /** What a filter compares with. A Date becomes its milliseconds; numbers may be infinite but not NaN. */
 export type FilterValue = string | number | bigint | boolean | Date | Uint8Array;
@@ -151,6 +151,7 @@ export function between<const C extends string>(
     high: FilterValue,
     options: { readonly inclusive?: boolean } = {},
 ): Filter<C> {
+    checkOptions('between', options, ['inclusive']);
     if (options.inclusive === false) return and(gt(column, low), lt(column, high));
     return predicate(column, `BETWEEN ${quoteValue(low)} AND ${quoteValue(high)}`);
 }

@@ -44,6 +44,11 @@ export class IdTable<T> {
         return this.#items[id];
     }
 
+    /** How many there are. */
+    get size(): number {
+        return this.#items.length - 1 - this.#free.length;
+    }
+
     remove(id: number): void {
         if (this.#items[id] === undefined) return;
         this.#items[id] = undefined;
@@ -136,6 +141,19 @@ export class Instance {
         this.f32 = new Float32Array(buffer);
         this.f64 = new Float64Array(buffer);
         this.i64 = new BigInt64Array(buffer);
+    }
+
+    /** What JavaScript holds for the module and the argument space in use; for tests of leaks. */
+    counts(): Record<string, number> {
+        const { clocks, storages, watchers } = this;
+        return {
+            clocks: clocks.size,
+            storages: storages.size,
+            watchers: watchers.size,
+            progress: this.#progress.size,
+            apart: this.#extra.length,
+            top: this.top,
+        };
     }
 
     /** Makes the views anew if the memory has grown. */

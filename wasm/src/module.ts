@@ -252,8 +252,19 @@ interface Compiled {
     readonly from: string;
 }
 
+/** What was given as wasm, or as a promise of it. */
+async function givenTo(wasm: InitOptions['wasm']): Promise<WasmSource | undefined> {
+    try {
+        return await wasm;
+    } catch (cause) {
+        if (cause instanceof VeltaError) throw cause;
+        const text = cause instanceof Error ? cause.message : String(cause);
+        throw new VeltaError('BAD_MODULE', `what was given as wasm cannot be had: ${text}`, { cause });
+    }
+}
+
 async function load(options: InitOptions, threads: number): Promise<Compiled> {
-    const given = await options.wasm;
+    const given = await givenTo(options.wasm);
     const folder = given === undefined ? undefined : folderOf(given);
     const chosen = given === undefined || folder !== undefined ? choose(options, threads) : undefined;
     const source =

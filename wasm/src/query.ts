@@ -257,6 +257,9 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         if (!Number.isInteger(top) || top < 0 || (options.top !== undefined && top === 0)) {
             throw invalid(`groupBy: top must be a whole number from 1, not ${describe(options.top)}`);
         }
+        if (typeof aggregates !== 'object' || aggregates === null) {
+            throw invalid(`aggregates are an object of count(), sum() … by name, not ${describe(aggregates)}`);
+        }
         const names = Object.keys(aggregates);
         const order = orderBy === undefined ? 0 : names.indexOf(orderBy);
         if (order < 0) throw invalid(`groupBy: orderBy must be one of ${names.join(', ')}, not ${describe(orderBy)}`);

@@ -538,7 +538,7 @@ describe('the module of a worker', () => {
             expect((await database.stats()).simd).to.equal('wasm128');
             await database.close();
         }
-        for (const init of [{ wasm: new Uint8Array(5) }, { wasm: Promise.reject(new Error('no network')) }, { maxMemory: -1 }, { build: 'x' }]) {
+        for (const init of [{ wasm: new Uint8Array(5) }, { wasm: { then: (_, fail) => fail(new Error('no network')) } }, { maxMemory: -1 }, { build: 'x' }]) {
             const error = await errorOf(() => openWorker('init', { ...memory, init }));
             expect(error.code, error.message).to.be.oneOf(['BAD_MODULE', 'INVALID']);
         }

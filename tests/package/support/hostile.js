@@ -112,7 +112,8 @@ function same(a, b) {
 
 /** What is wrong with what came out of a call; undefined when nothing is. */
 export function complaintAbout(error) {
-    if (error === OWN_ERROR) return undefined;
+    // A revoked proxy throws by itself whatever is asked of it.
+    if (error === OWN_ERROR || (error instanceof TypeError && /revoked/.test(error.message))) return undefined;
     if (!(error instanceof VeltaError)) return `${error?.name ?? typeof error}: ${error?.message ?? String(error)}`;
     if (!/^[A-Z_]+$/.test(error.code)) return `the code ${error.code}`;
     if (error.message.length < 10 || error.message.length > 600) return `a message of ${error.message.length}`;

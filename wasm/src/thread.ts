@@ -4,7 +4,6 @@
  * It sets its own stack and thread's variables, says that it is there, and then takes work inside the module for good.
  * It calls nothing of JavaScript's from there; the imports refuse.
  */
-import type { Imports } from './abi.js';
 import { nodeModule } from './node.js';
 import type { ThreadExports, ThreadStart } from './threads.js';
 
@@ -18,16 +17,11 @@ function refuse(): never {
 }
 
 async function run({ module, memory, stack, local }: ThreadStart, ready: () => void): Promise<void> {
-    const velta: Record<keyof Imports, unknown> = {
-        now: refuse,
-        clock: refuse,
-        execute: refuse,
-        close_storage: refuse,
-        progress: refuse,
-        change: refuse,
-    };
-    const env = { memory, emscripten_resize_heap: refuse };
-    const instance = await WebAssembly.instantiate(module, { velta, env } as unknown as WebAssembly.Imports);
+    const imports: Record<string, Record<string, WebAssembly.ImportValue>> = { env: { memory } };
+    for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+        if (kind === 'function') (imports[from] ??= {})[name] = refuse;
+    }
+    const instance = await WebAssembly.instantiate(module, imports);
     const exports = instance.exports as unknown as ThreadExports;
     exports.__stack_pointer.value = stack;
     exports.__wasm_init_tls?.(local);

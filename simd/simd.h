@@ -38,7 +38,8 @@ struct simd_kernels {
     void (*l2_f32_rows)(const float *query, const float *const *rows, size_t count, size_t n, float *out);
     void (*dot_f16_rows)(const float *query, const uint16_t *const *rows, size_t count, size_t n, float *out);
     void (*l2_f16_rows)(const float *query, const uint16_t *const *rows, size_t count, size_t n, float *out);
-    /* 7-bit codes (0..127) against a signed query (-127..127); n is a multiple of 32; exact */
+    /* 7-bit codes (0..127) against a signed query (-127..127); n is a multiple of 32; exact. Whether rows are touched
+     * ahead is each set's own: callers bring what they need near */
     int32_t (*dot_codes)(const int8_t *query, const uint8_t *row, size_t n);
     void (*dot_codes_rows)(const int8_t *query, const uint8_t *const *rows, size_t count, size_t n, int32_t *out);
     uint32_t (*sum_codes)(const uint8_t *row, size_t n);

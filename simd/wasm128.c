@@ -19,7 +19,7 @@
 #include <simde/wasm/simd128.h>
 #endif
 
-enum { WASM128_FLOAT_ROWS_AHEAD = 4, WASM128_CODE_ROWS_AHEAD = 16 };
+enum { WASM128_FLOAT_ROWS_AHEAD = 4 };
 enum { WASM128_LANES = 16, WASM128_BYTES = 16, WASM128_QUARTERS = 4 };
 
 struct wasm128_lanes {
@@ -202,10 +202,17 @@ static int32_t wasm128_dot_codes(const int8_t *query, const uint8_t *row, size_t
     return wasm128_fold_i32(total);
 }
 
-LOOP_INLINE void wasm128_dot_codes_four(const int8_t *query, const uint8_t *const *rows, const uint8_t *const *ahead,
-                                        size_t n, int32_t *out) {
-    for (size_t j = 0; ahead != NULL && j < LOOP_ROWS_AT_ONCE; j++)
-        wasm128_touch(ahead[j], n);
+/* The sums of four registers of four lanes each. */
+static inline v128_t wasm128_fold_four(v128_t t0, v128_t t1, v128_t t2, v128_t t3) {
+    v128_t t01 = wasm_i32x4_add(wasm_i32x4_shuffle(t0, t1, 0, 4, 1, 5), wasm_i32x4_shuffle(t0, t1, 2, 6, 3, 7));
+    v128_t t23 = wasm_i32x4_add(wasm_i32x4_shuffle(t2, t3, 0, 4, 1, 5), wasm_i32x4_shuffle(t2, t3, 2, 6, 3, 7));
+    return wasm_i32x4_add(wasm_i32x4_shuffle(t01, t23, 0, 1, 4, 5), wasm_i32x4_shuffle(t01, t23, 2, 3, 6, 7));
+}
+
+#define WASM128_STEP(J) s##J = wasm128_step_codes(s##J, q, r##J + i);
+#define WASM128_TAKE(J) t##J = wasm_i32x4_add(t##J, wasm_i32x4_shr(s##J, WASM128_CODES_SHIFT));
+
+static inline void wasm128_dot_codes_four(const int8_t *query, const uint8_t *const *rows, size_t n, int32_t *out) {
     const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
     v128_t zero = wasm_i32x4_splat(0);
     v128_t t0 = zero, t1 = zero, t2 = zero, t3 = zero;
@@ -213,22 +220,33 @@ LOOP_INLINE void wasm128_dot_codes_four(const int8_t *query, const uint8_t *cons
         v128_t s0 = zero, s1 = zero, s2 = zero, s3 = zero;
         for (size_t end = wasm128_codes_end(i, n); i < end; i += WASM128_BYTES) {
             wasm128_query q = wasm128_load_query(query + i);
-            s0 = wasm128_step_codes(s0, q, r0 + i);
-            s1 = wasm128_step_codes(s1, q, r1 + i);
-            s2 = wasm128_step_codes(s2, q, r2 + i);
-            s3 = wasm128_step_codes(s3, q, r3 + i);
+            WASM128_STEP(0) WASM128_STEP(1) WASM128_STEP(2) WASM128_STEP(3)
         }
-        t0 = wasm_i32x4_add(t0, wasm_i32x4_shr(s0, WASM128_CODES_SHIFT));
-        t1 = wasm_i32x4_add(t1, wasm_i32x4_shr(s1, WASM128_CODES_SHIFT));
-        t2 = wasm_i32x4_add(t2, wasm_i32x4_shr(s2, WASM128_CODES_SHIFT));
-        t3 = wasm_i32x4_add(t3, wasm_i32x4_shr(s3, WASM128_CODES_SHIFT));
+        WASM128_TAKE(0) WASM128_TAKE(1) WASM128_TAKE(2) WASM128_TAKE(3)
     }
-    v128_t t01 = wasm_i32x4_add(wasm_i32x4_shuffle(t0, t1, 0, 4, 1, 5), wasm_i32x4_shuffle(t0, t1, 2, 6, 3, 7));
-    v128_t t23 = wasm_i32x4_add(wasm_i32x4_shuffle(t2, t3, 0, 4, 1, 5), wasm_i32x4_shuffle(t2, t3, 2, 6, 3, 7));
-    v128_t sums = wasm_i32x4_add(wasm_i32x4_shuffle(t01, t23, 0, 1, 4, 5), wasm_i32x4_shuffle(t01, t23, 2, 3, 6, 7));
-    wasm_v128_store(out, sums);
+    wasm_v128_store(out, wasm128_fold_four(t0, t1, t2, t3));
 }
-LOOP_ROWS(wasm128, dot_codes, int8_t, uint8_t, int32_t, WASM128_CODE_ROWS_AHEAD)
+
+/*
+ * Codes are not touched here: the index does it for a whole hop or batch at once, with what follows the codes. A load
+ * that misses holds up all that comes after it, so touching between computing gains nothing and costs time.
+ */
+static void wasm128_dot_codes_rows(const int8_t *query, const uint8_t *const *rows, size_t count, size_t n,
+                                   int32_t *out) {
+    size_t i = 0;
+    for (; i + LOOP_ROWS_AT_ONCE <= count; i += LOOP_ROWS_AT_ONCE)
+        wasm128_dot_codes_four(query, rows + i, n, out + i);
+    if (count - i == 1) {
+        out[i] = wasm128_dot_codes(query, rows[i], n);
+    } else if (i < count) { /* padded with a row at hand */
+        const uint8_t *last[LOOP_ROWS_AT_ONCE];
+        int32_t results[LOOP_ROWS_AT_ONCE];
+        for (size_t j = 0; j < LOOP_ROWS_AT_ONCE; j++)
+            last[j] = rows[i + j < count ? i + j : i];
+        wasm128_dot_codes_four(query, last, n, results);
+        memcpy(out + i, results, (count - i) * sizeof *out);
+    }
+}
 #if defined(WASM128_RELAXED) && defined(__wasm_simd128__)
 #pragma clang attribute pop
 #endif
@@ -287,32 +305,35 @@ static void wasm128_min_max_f32(const float *v, size_t n, float *min, float *max
     *max = most + 0.0F;
 }
 
-/* Filter parts: sixteen elements to bits, from lanes narrowed to bytes of "below lo or above hi", or "inside". */
-static inline uint64_t wasm128_part_i8(const int8_t *v, int8_t lo, int8_t hi) {
-    v128_t x = wasm_v128_load(v);
-    v128_t outside = wasm_v128_or(wasm_i8x16_gt(wasm_i8x16_splat(lo), x), wasm_i8x16_gt(x, wasm_i8x16_splat(hi)));
-    return (uint64_t)(wasm_i8x16_bitmask(outside) ^ 0xffff);
-}
-
-static inline v128_t wasm128_outside_i16(const int16_t *v, int16_t lo, int16_t hi) {
-    v128_t x = wasm_v128_load(v);
-    return wasm_v128_or(wasm_i16x8_gt(wasm_i16x8_splat(lo), x), wasm_i16x8_gt(x, wasm_i16x8_splat(hi)));
-}
-
-static inline uint64_t wasm128_part_i16(const int16_t *v, int16_t lo, int16_t hi) {
-    v128_t outside = wasm_i8x16_narrow_i16x8(wasm128_outside_i16(v, lo, hi), wasm128_outside_i16(v + 8, lo, hi));
-    return (uint64_t)(wasm_i8x16_bitmask(outside) ^ 0xffff);
-}
-
+/*
+ * Filters on integers: with the value moved so that `lo` becomes the least of its type, one comparison tells what is
+ * above `hi`, and what was below `lo` has come round to be above as well. The range must not be empty.
+ */
 /* The bits of sixteen lanes of 32 bits, all ones or zeros each. */
 static inline uint64_t wasm128_bits_of_lanes(v128_t a, v128_t b, v128_t c, v128_t d) {
     v128_t bytes = wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d));
     return (uint64_t)wasm_i8x16_bitmask(bytes) & 0xffff;
 }
 
-static inline v128_t wasm128_outside_i32(const int32_t *v, int32_t lo, int32_t hi) {
-    v128_t x = wasm_v128_load(v);
-    return wasm_v128_or(wasm_i32x4_gt(wasm_i32x4_splat(lo), x), wasm_i32x4_gt(x, wasm_i32x4_splat(hi)));
+#define WASM128_MOVED(SUFFIX, TYPE, UNSIGNED, BITS, LANES)                                                             \
+    static inline v128_t wasm128_outside_##SUFFIX(const TYPE *v, TYPE lo, TYPE hi) {                                   \
+        const UNSIGNED least = (UNSIGNED)((UNSIGNED)1 << (BITS - 1));                                                  \
+        v128_t move = wasm_##LANES##_splat((TYPE)(UNSIGNED)(least - (UNSIGNED)lo));                                    \
+        v128_t most = wasm_##LANES##_splat((TYPE)(UNSIGNED)(least + (UNSIGNED)hi - (UNSIGNED)lo));                     \
+        return wasm_##LANES##_gt(wasm_##LANES##_add(wasm_v128_load(v), move), most);                                   \
+    }
+WASM128_MOVED(i8, int8_t, uint8_t, 8, i8x16)
+WASM128_MOVED(i16, int16_t, uint16_t, 16, i16x8)
+WASM128_MOVED(i32, int32_t, uint32_t, 32, i32x4)
+WASM128_MOVED(i64, int64_t, uint64_t, 64, i64x2)
+
+static inline uint64_t wasm128_part_i8(const int8_t *v, int8_t lo, int8_t hi) {
+    return (uint64_t)(wasm_i8x16_bitmask(wasm128_outside_i8(v, lo, hi)) ^ 0xffff);
+}
+
+static inline uint64_t wasm128_part_i16(const int16_t *v, int16_t lo, int16_t hi) {
+    v128_t outside = wasm_i8x16_narrow_i16x8(wasm128_outside_i16(v, lo, hi), wasm128_outside_i16(v + 8, lo, hi));
+    return (uint64_t)(wasm_i8x16_bitmask(outside) ^ 0xffff);
 }
 
 static inline uint64_t wasm128_part_i32(const int32_t *v, int32_t lo, int32_t hi) {
@@ -321,6 +342,18 @@ static inline uint64_t wasm128_part_i32(const int32_t *v, int32_t lo, int32_t hi
            0xffff;
 }
 
+/* Four lanes of 64 bits narrowed to 32. */
+static inline v128_t wasm128_four_outside_i64(const int64_t *v, int64_t lo, int64_t hi) {
+    return wasm_i32x4_shuffle(wasm128_outside_i64(v, lo, hi), wasm128_outside_i64(v + 2, lo, hi), 0, 2, 4, 6);
+}
+
+static inline uint64_t wasm128_part_i64(const int64_t *v, int64_t lo, int64_t hi) {
+    return wasm128_bits_of_lanes(wasm128_four_outside_i64(v, lo, hi), wasm128_four_outside_i64(v + 4, lo, hi),
+                                 wasm128_four_outside_i64(v + 8, lo, hi), wasm128_four_outside_i64(v + 12, lo, hi)) ^
+           0xffff;
+}
+
+/* Filter parts of floats: sixteen elements to bits, from lanes narrowed to bytes. */
 static inline v128_t wasm128_inside_f32(const float *v, float lo, float hi) {
     v128_t x = wasm_v128_load(v);
     return wasm_v128_and(wasm_f32x4_ge(x, wasm_f32x4_splat(lo)), wasm_f32x4_le(x, wasm_f32x4_splat(hi)));
@@ -329,23 +362,6 @@ static inline v128_t wasm128_inside_f32(const float *v, float lo, float hi) {
 static inline uint64_t wasm128_part_f32(const float *v, float lo, float hi) {
     return wasm128_bits_of_lanes(wasm128_inside_f32(v, lo, hi), wasm128_inside_f32(v + 4, lo, hi),
                                  wasm128_inside_f32(v + 8, lo, hi), wasm128_inside_f32(v + 12, lo, hi));
-}
-
-/* Four lanes of 64 bits narrowed to 32. */
-static inline v128_t wasm128_outside_i64(const int64_t *v, int64_t lo, int64_t hi) {
-    v128_t low = wasm_i64x2_splat(lo);
-    v128_t high = wasm_i64x2_splat(hi);
-    v128_t x = wasm_v128_load(v);
-    v128_t y = wasm_v128_load(v + 2);
-    v128_t a = wasm_v128_or(wasm_i64x2_gt(low, x), wasm_i64x2_gt(x, high));
-    v128_t b = wasm_v128_or(wasm_i64x2_gt(low, y), wasm_i64x2_gt(y, high));
-    return wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
-}
-
-static inline uint64_t wasm128_part_i64(const int64_t *v, int64_t lo, int64_t hi) {
-    return wasm128_bits_of_lanes(wasm128_outside_i64(v, lo, hi), wasm128_outside_i64(v + 4, lo, hi),
-                                 wasm128_outside_i64(v + 8, lo, hi), wasm128_outside_i64(v + 12, lo, hi)) ^
-           0xffff;
 }
 
 static inline v128_t wasm128_inside_f64(const double *v, double lo, double hi) {
@@ -369,7 +385,64 @@ LOOP_WORD_OF_PARTS(wasm128, i32, int32_t, 16)
 LOOP_WORD_OF_PARTS(wasm128, i64, int64_t, 16)
 LOOP_WORD_OF_PARTS(wasm128, f32, float, 16)
 LOOP_WORD_OF_PARTS(wasm128, f64, double, 16)
-LOOP_RANGES(wasm128)
+LOOP_RANGE(wasm128, f32, float, wasm128_word_f32)
+LOOP_RANGE(wasm128, f64, double, wasm128_word_f64)
+LOOP_COUNT_RANGE(wasm128, f64, double, wasm128_word_f64)
+
+/* The lanes of a register of counts, summed. */
+static inline uint64_t wasm128_total_i64(v128_t counts) {
+    return (uint64_t)wasm_i64x2_extract_lane(counts, 0) + (uint64_t)wasm_i64x2_extract_lane(counts, 1);
+}
+static inline uint64_t wasm128_total_i32(v128_t counts) {
+    v128_t low = wasm_u64x2_extend_low_u32x4(counts);
+    return wasm128_total_i64(wasm_i64x2_add(low, wasm_u64x2_extend_high_u32x4(counts)));
+}
+static inline uint64_t wasm128_total_i16(v128_t counts) {
+    return wasm128_total_i32(wasm_u32x4_extadd_pairwise_u16x8(counts));
+}
+static inline uint64_t wasm128_total_i8(v128_t counts) {
+    return wasm128_total_i16(wasm_u16x8_extadd_pairwise_u8x16(counts));
+}
+
+/*
+ * Counting makes no bits where there is no mask: lanes count what is outside, TURNS times at most, which is as often as
+ * a lane can. Bitmaps and counts under a mask are made of words.
+ */
+#define WASM128_RANGE(SUFFIX, TYPE, LANES, TURNS)                                                                      \
+    LOOP_RANGE(wasm128_full, SUFFIX, TYPE, wasm128_word_##SUFFIX)                                                      \
+    LOOP_COUNT_RANGE(wasm128_masked, SUFFIX, TYPE, wasm128_word_##SUFFIX)                                              \
+    static void wasm128_range_##SUFFIX(const TYPE *v, size_t n, TYPE lo, TYPE hi, uint64_t *out) {                     \
+        if (lo <= hi)                                                                                                  \
+            wasm128_full_range_##SUFFIX(v, n, lo, hi, out);                                                            \
+        else                                                                                                           \
+            memset(out, 0, (n + LOOP_WORD_BITS - 1) / LOOP_WORD_BITS * sizeof *out);                                   \
+    }                                                                                                                  \
+    static uint64_t wasm128_count_range_##SUFFIX(const TYPE *v, size_t n, TYPE lo, TYPE hi, const uint64_t *mask) {    \
+        enum { LANE_COUNT = WASM128_BYTES / sizeof(TYPE), STEP = 4 * LANE_COUNT };                                     \
+        if (lo > hi) return 0;                                                                                         \
+        if (mask != NULL) return wasm128_masked_count_range_##SUFFIX(v, n, lo, hi, mask);                              \
+        uint64_t outside = 0;                                                                                          \
+        size_t i = 0;                                                                                                  \
+        while (n - i >= STEP) {                                                                                        \
+            size_t turns = (n - i) / STEP;                                                                             \
+            size_t end = i + (turns < TURNS ? turns : TURNS) * STEP;                                                   \
+            v128_t zero = wasm_i32x4_splat(0);                                                                         \
+            v128_t c0 = zero, c1 = zero, c2 = zero, c3 = zero;                                                         \
+            for (; i < end; i += STEP) {                                                                               \
+                c0 = wasm_##LANES##_sub(c0, wasm128_outside_##SUFFIX(v + i, lo, hi));                                  \
+                c1 = wasm_##LANES##_sub(c1, wasm128_outside_##SUFFIX(v + i + LANE_COUNT, lo, hi));                     \
+                c2 = wasm_##LANES##_sub(c2, wasm128_outside_##SUFFIX(v + i + 2 * LANE_COUNT, lo, hi));                 \
+                c3 = wasm_##LANES##_sub(c3, wasm128_outside_##SUFFIX(v + i + 3 * LANE_COUNT, lo, hi));                 \
+            }                                                                                                          \
+            outside += wasm128_total_##SUFFIX(c0) + wasm128_total_##SUFFIX(c1) + wasm128_total_##SUFFIX(c2) +          \
+                       wasm128_total_##SUFFIX(c3);                                                                     \
+        }                                                                                                              \
+        return i - outside + loop_popcount(loop_range_word_##SUFFIX(v + i, n - i, lo, hi));                            \
+    }
+WASM128_RANGE(i8, int8_t, i8x16, 255)
+WASM128_RANGE(i16, int16_t, i16x8, 65535)
+WASM128_RANGE(i32, int32_t, i32x4, 1 << 30)
+WASM128_RANGE(i64, int64_t, i64x2, 1 << 30)
 
 enum { WASM128_BYTE_SET = 128, WASM128_TABLE_SET = 256 };
 

@@ -375,7 +375,8 @@ enum velta_status velta_get_chain(velta_table *handle, const char *column, uint3
         chain[0] = (struct history_delta){.delta = {.row = row, .values = present}};
         count = 1;
     }
-    if (count > 0 && chain[0].delta.operation == 0) { /* the first base is what the row was born with, if that is kept */
+    /* The first base is what the row was born with, if that is kept. */
+    if (count > 0 && chain[0].delta.operation == 0) {
         (void)history_birth(owner->history, row, &chain[0].sequence, &chain[0].time_ms);
     }
     for (size_t i = 0; i < count; i++) {

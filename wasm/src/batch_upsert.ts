@@ -33,6 +33,13 @@ function sameColumns(a: Row, b: Row): boolean {
     return names.length === columnsOf(b).length && names.every((name) => b[name] !== undefined);
 }
 
+/** The error's sentence, which names the row by its place in the batch, with its place among all rows. */
+function reasonOf({ message, offset }: VeltaError, index: number): string {
+    return message.replace(/\b(row|value) (\d+)\b/g, (text, what: string, place: string) =>
+        Number(place) === offset ? `${what} ${index}` : text,
+    );
+}
+
 class Upsert {
     readonly #rows: readonly Row[];
     readonly #write: (rows: readonly Row[]) => number;
@@ -71,7 +78,7 @@ class Upsert {
             return;
         }
         this.#halves(start, bad);
-        this.failed.push({ index: bad, code: error.code, reason: error.message });
+        this.failed.push({ index: bad, code: error.code, reason: reasonOf(error, bad) });
         this.#halves(bad + 1, end);
     }
 
@@ -91,7 +98,7 @@ export function upsertRows(
     write: (rows: readonly Row[]) => number,
 ): { inserted: number; updated: number; failed: FailedRow[] } {
     const upsert = new Upsert(rows, write);
-    for (let start = 0; start < rows.length; ) {
+    for (let start = 0; start < rows.length;) {
         let end = start + 1;
         const first = rows[start];
         while (end < rows.length && isRow(first) && isRow(rows[end]) && sameColumns(first, rows[end] as Row)) {

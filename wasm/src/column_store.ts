@@ -12,31 +12,23 @@ import { type Filter, type FilterValue, between, eq, filterText, gt, inList, lt 
 import { asyncDispose, dispose } from './iterator.js';
 import type { Query } from './query.js';
 import { RowBitmap, type RowSource } from './row_bitmap.js';
-import type { ColumnDefinition, ScalarType, Schema, VectorColumn } from './schema.js';
+import type { ColumnDefinition, ScalarColumn, ScalarType, Schema, VectorColumn } from './schema.js';
 import { open, type OpenOptions } from './storage/open.js';
 import type { Table } from './table.js';
 
 /** A type by name: `int` is of 64 bits, `float` a double, `timestamp` milliseconds since 1970, `vector(n)` n floats. */
 export type StoreColumnType = ScalarType | `vector(${number})`;
 
-/** A column of a store: its name and type, or a name and what `vector()` gives. */
+/** A column of a store: a name and a scalar type; or a name and a vector, as `vector(n)` or as `vector()` gives it. */
 export type StoreColumn = { readonly name: string } & (
-    | { readonly type: StoreColumnType; readonly required?: boolean }
+    | { readonly type: ScalarType; readonly required?: boolean }
+    | ({ readonly type: `vector(${number})` } & Omit<VectorColumn, 'type' | 'dimensions'>)
     | VectorColumn
 );
 
 /** A value of a row: `int` may be a bigint, `timestamp` a Date or milliseconds, a vector an array of numbers. */
 export type StoreValue =
-    | number
-    | bigint
-    | string
-    | boolean
-    | Date
-    | Uint8Array
-    | Float32Array
-    | readonly number[]
-    | null
-    | undefined;
+    number | bigint | string | boolean | Date | Uint8Array | Float32Array | readonly number[] | null | undefined;
 
 /** A row by column names. What is left out is NULL, or stays as it is where the row exists. */
 export type StoreRow = Readonly<Record<string, StoreValue>>;
@@ -98,18 +90,18 @@ const MEMORY_OPTIONS = ['memoryBudget', 'now'];
 const VECTOR_TYPE = /^vector\(\s*([0-9]+)\s*\)$/;
 
 function definitionOf(column: StoreColumn, isKey: boolean): ColumnDefinition {
+    if (typeof column !== 'object' || column === null || typeof column.name !== 'string') {
+        throw invalid(`a column is an object with a name and a type, not ${describe(column)}`);
+    }
     const { name: _name, ...definition } = column;
-    if (definition.type === 'vector') {
-        return definition as VectorColumn;
-    }
-    const required = (definition as { required?: boolean }).required ?? false;
     const match = VECTOR_TYPE.exec(String(definition.type));
-    if (match) {
-        return { type: 'vector', dimensions: Number(match[1]), required };
+    if (isKey && definition.type !== 'int' && definition.type !== 'string') {
+        throw invalid(`the primary key is an int or a string, '${column.name}' is ${describe(definition.type)}`);
     }
-    return isKey
-        ? { type: definition.type as ScalarType, key: true, required: true }
-        : { type: definition.type as ScalarType, required };
+    if (match !== null) {
+        return { ...definition, type: 'vector', dimensions: Number(match[1]) };
+    }
+    return isKey ? { ...(definition as ScalarColumn), key: true, required: true } : (definition as ColumnDefinition);
 }
 
 function schemaOf(columns: readonly StoreColumn[], primaryKey?: string): Schema {
@@ -232,7 +224,7 @@ export class ColumnStore {
     /** The columns, in their order. */
     get schema(): StoreColumn[] {
         const columns = this.#table === null ? [] : Object.entries(this.#table.schema);
-        return columns.map(([name, definition]) => ({ name, ...(definition as VectorColumn) }));
+        return columns.map(([name, definition]) => ({ name, ...definition }));
     }
 
     /** The primary key's name; null without one. */

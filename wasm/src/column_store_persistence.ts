@@ -191,7 +191,8 @@ async function putChanged(
     for (let i = 0; i < chunkCount; i++) {
         const same = kept && i < kept.chunkCount && kept.hashes[2 * i] === hashes[2 * i];
         if (!same || kept.hashes[2 * i + 1] !== hashes[2 * i + 1]) {
-            await answer(chunks.put(chunkOf(bytes, i).slice(), [name, i])); // a slice: a view would bring its whole buffer
+            // a copy: a view would bring its whole buffer
+            await answer(chunks.put(chunkOf(bytes, i).slice(), [name, i]));
             written++;
         }
         onProgress?.(i + 1, chunkCount);
@@ -237,7 +238,8 @@ function checkManifest(manifest: Manifest | undefined, name: string): Manifest {
         throw new VeltaError('VERSION', `the saved store '${name}' needs a newer velta`);
     }
     const { bytes, chunkBytes, chunkCount, hashes } = manifest;
-    const sound = chunkBytes === CHUNK_BYTES && Number.isSafeInteger(bytes) && chunkCount === Math.ceil(bytes / chunkBytes);
+    const sound =
+        chunkBytes === CHUNK_BYTES && Number.isSafeInteger(bytes) && chunkCount === Math.ceil(bytes / chunkBytes);
     if (!sound || !(hashes instanceof Uint32Array) || hashes.length !== 2 * chunkCount) {
         throw new VeltaError('CORRUPT', `the manifest of the saved store '${name}' is damaged`);
     }

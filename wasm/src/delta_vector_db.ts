@@ -5,8 +5,8 @@
  * stores use. The engine does the work: chains, time travel, the index and its repair, the log, compaction.
  */
 import { createDatabase, importDatabase, type CompactStats, type Database, type DatabaseStats } from './database.js';
-import type { DeltaOperation } from './delta.js';
-import { checkOptions, invalid, VeltaError } from './errors.js';
+import type { ChainItem, DeltaOperation } from './delta.js';
+import { checkOptions, describe, invalid, VeltaError } from './errors.js';
 import { asyncDispose, dispose } from './iterator.js';
 import { key, type Schema } from './schema.js';
 import { type OpenOptions, open, restore } from './storage/open.js';
@@ -24,9 +24,10 @@ export interface VectorDelta {
 
 /** One delta of a chain. */
 export interface DeltaChainItem extends VectorDelta {
-    /** The id that {@link DeltaVectorDB.applyDelta} gave. */
+    /** The id that {@link DeltaVectorDB.applyDelta} gave; 0 for a vector that stands for deltas that were merged. */
     readonly id: number;
-    readonly timestamp: Date;
+    /** When it was; absent where deltas were merged. */
+    readonly timestamp?: Date;
 }
 
 /** A vector that was found. */
@@ -150,6 +151,11 @@ function forDatabase(options: DeltaVectorDBOpenOptions): OpenOptions {
 
 function interval(options: DeltaVectorDBOptions): number {
     return positive('checkpointInterval', options.checkpointInterval, DEFAULTS.checkpointInterval);
+}
+
+function chainItem(vectorId: string, { id, time, operation, metadata }: ChainItem): DeltaChainItem {
+    const more = { ...(id === 0 ? {} : { timestamp: time }), ...(metadata === undefined ? {} : { metadata }) };
+    return { id, vectorId, operation, ...more };
 }
 
 /** The table of vectors; one that is there gives what the options leave out. */
@@ -280,6 +286,14 @@ export class DeltaVectorDB {
      */
     applyDeltas(deltas: readonly VectorDelta[]): number[] {
         const table = this.#live();
+        if (!Array.isArray(deltas)) {
+            throw invalid(`applyDeltas: expected an array of deltas, not ${describe(deltas)}`);
+        }
+        for (let i = 0; i < deltas.length; i++) {
+            if (typeof deltas[i] !== 'object' || deltas[i] === null) {
+                throw invalid(`delta ${i}: expected an object, not ${describe(deltas[i])}`, i);
+            }
+        }
         if (deltas.length === 0) {
             return [];
         }
@@ -314,21 +328,24 @@ export class DeltaVectorDB {
     }
 
     /**
-     * The deltas kept of a vector, oldest first. The first is its base, a `create`: that with which it began, or the
-     * full vector that compaction or the chain's interval left in its place. Empty when it does not live.
+     * The deltas kept of a vector, oldest first. The first is a `create`: the one it began with, or, after
+     * {@link compact}, the vector that stands for what was merged (its id is 0). Empty when it does not live.
      */
     getDeltaChain(id: string): DeltaChainItem[] {
         const table = this.#live();
         if (!table.has(id)) {
             return [];
         }
-        return table.chain(id, 'vector').map(({ id: delta, time, operation, metadata }) => ({
-            id: delta,
-            vectorId: id,
-            operation,
-            timestamp: time,
-            ...(metadata === undefined ? {} : { metadata }),
-        }));
+        const [base, ...rest] = table.chain(id, 'vector');
+        if (base === undefined) {
+            return [];
+        }
+        // The engine keeps a creation's metadata as a delta of its own behind it, which adds nothing.
+        const [note] = rest;
+        const isNote =
+            note?.operation.type === 'sparse' && note.operation.indices.length === 0 && note.id === base.id + 1;
+        const first = isNote && note.metadata ? { ...base, metadata: note.metadata } : base;
+        return [first, ...rest.slice(first === base ? 0 : 1)].map((item) => chainItem(id, item));
     }
 
     /**
@@ -337,6 +354,10 @@ export class DeltaVectorDB {
      * @returns Ends it.
      */
     onDelta(callback: DeltaListener): () => void {
+        this.#live();
+        if (typeof callback !== 'function') {
+            throw invalid(`onDelta takes a function, not ${describe(callback)}`);
+        }
         const listener = { call: callback };
         this.#listeners.add(listener);
         return () => void this.#listeners.delete(listener);
@@ -391,7 +412,7 @@ export class DeltaVectorDB {
      * Replaces the content by that of exported bytes, whole or not at all: vectors, history, tags, and the index with
      * the parameters it was built with. In memory the content is replaced when the call returns; a stored database is
      * closed, replaced and opened again, and cannot be used until the promise resolves. Listeners stay.
-     * @throws {VeltaError} `CORRUPT`, `VERSION`; `DIMENSIONS` or `INVALID` when the bytes hold other vectors than these;
+     * @throws {VeltaError} `CORRUPT`, `VERSION`; `DIMENSIONS` or `INVALID` when the bytes hold vectors of another kind;
      * `LIMIT` for more than `maxVectors`. (The promise rejects.)
      */
     async import(bytes: Uint8Array | ArrayBuffer): Promise<void> {
@@ -417,8 +438,13 @@ export class DeltaVectorDB {
             await database.close();
             throw error;
         }
-        await database.close();
-        await this.#replaceStored(array);
+        this.#busy = true;
+        try {
+            await database.close();
+            await this.#replaceStored(array);
+        } finally {
+            this.#busy = false;
+        }
     }
 
     /**
@@ -474,6 +500,7 @@ export class DeltaVectorDB {
         if (this.#busy) {
             throw new VeltaError('BUSY', 'an import is under way; wait for its promise');
         }
+        this.#database.check();
         return this.#table;
     }
 
@@ -547,7 +574,10 @@ export class DeltaVectorDB {
         }
         const table = database.table(TABLE) as unknown as Table<VectorSchema>;
         if (table.liveCount > this.maxVectors) {
-            throw new VeltaError('LIMIT', `the bytes hold ${table.liveCount} vectors, maxVectors is ${this.maxVectors}`);
+            throw new VeltaError(
+                'LIMIT',
+                `the bytes hold ${table.liveCount} vectors, maxVectors is ${this.maxVectors}`,
+            );
         }
         return table;
     }
@@ -555,18 +585,13 @@ export class DeltaVectorDB {
     async #replaceStored(bytes: Uint8Array): Promise<void> {
         const { name, storage } = this.#database;
         const place = pick(this.#options, ['directory', 'lockTimeout']);
-        this.#busy = true;
+        await this.#database.close();
         try {
-            await this.#database.close();
-            try {
-                await restore(name, bytes, { ...place, storage });
-            } finally {
-                const { hnswM: _m, hnswEfConstruction: _ef, ...options } = this.#options;
-                this.#database = await open(name, forDatabase({ ...options, storage }));
-                this.#table = openTable(this.#database, options);
-            }
+            await restore(name, bytes, { ...place, storage });
         } finally {
-            this.#busy = false;
+            const { hnswM: _m, hnswEfConstruction: _ef, ...options } = this.#options;
+            this.#database = await open(name, forDatabase({ ...options, storage }));
+            this.#table = openTable(this.#database, options);
         }
     }
 }

@@ -45,7 +45,9 @@ function textOf(node: Node): string | null {
         return '';
     }
     const parts = texts.filter((text) => text !== '');
-    return parts.length < 2 ? (parts[0] ?? '') : parts.map((text) => `(${text})`).join(node.kind === 'or' ? ' OR ' : ' AND ');
+    return parts.length < 2
+        ? (parts[0] ?? '')
+        : parts.map((text) => `(${text})`).join(node.kind === 'or' ? ' OR ' : ' AND ');
 }
 
 function popcount(words: Uint32Array): number {

@@ -6,6 +6,7 @@ import { ColumnFamily, VeltaError, createDatabase, init, open } from 'velta';
 import { temporaryName } from '../support/harness.js';
 import { errorOf, randomFrom } from '../support/random.js';
 
+const dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 const bytes = (...values) => Uint8Array.from(values);
 const text = (value) => new TextEncoder().encode(value);
 const keysOf = (iterator) => iterator.collectAll().map(([key]) => key);
@@ -139,7 +140,12 @@ describe('column families', () => {
                 ['e', 5],
             ];
             expect((await errorOf(() => family.writeBatch(bad))).code).to.equal('TYPE');
-            const worse = await errorOf(() => family.writeBatch([['d', bytes(1)], [bytes(1), bytes(1)]]));
+            const worse = await errorOf(() =>
+                family.writeBatch([
+                    ['d', bytes(1)],
+                    [bytes(1), bytes(1)],
+                ]),
+            );
             expect([worse.code, worse.offset]).to.deep.equal(['TYPE', 1]);
             expect(family.has('d')).to.equal(false);
             expect(family.deleteBatch(['a', 'nobody', 'c'])).to.equal(2);
@@ -216,7 +222,9 @@ describe('column families', () => {
                 for (const end of [undefined, ...keys, 'Aa', 'zz']) {
                     const order = (a, b) => compareBytes(text(a), text(b));
                     const expected = keys.filter(
-                        (key) => (start === undefined || order(key, start) >= 0) && (end === undefined || order(key, end) < 0),
+                        (key) =>
+                            (start === undefined || order(key, start) >= 0) &&
+                            (end === undefined || order(key, end) < 0),
                     );
                     expect(keysOf(family.iterRange(start, end)), `${start} to ${end}`).to.deep.equal(expected);
                 }
@@ -227,11 +235,17 @@ describe('column families', () => {
             const family = db.createColumnFamily('f');
             fill(family, 250);
             const batches = family.iter();
-            expect([batches.nextBatch(), batches.nextBatch(), batches.nextBatch(), batches.nextBatch()].map((b) => b.length))
-                .to.deep.equal([100, 100, 50, 0]);
+            expect(
+                [batches.nextBatch(), batches.nextBatch(), batches.nextBatch(), batches.nextBatch()].map(
+                    (b) => b.length,
+                ),
+            ).to.deep.equal([100, 100, 50, 0]);
             expect(batches.nextBatch()).to.deep.equal([]);
             const mixed = family.iter();
-            expect(mixed.next()).to.deep.equal({ done: false, value: ['k0000', bytes(0)] });
+            expect(mixed.next()).to.deep.equal({
+                done: false,
+                value: ['k0000', bytes(0)],
+            });
             expect(mixed.nextBatch(2).map(([key]) => key)).to.deep.equal(['k0001', 'k0002']);
             expect(mixed.collectAll()).to.have.length(247);
             expect(mixed.next().done).to.equal(true);
@@ -281,7 +295,7 @@ describe('column families', () => {
             iterator.close();
             expect(await busy()).to.equal(false);
             const disposed = family.iter();
-            disposed[Symbol.dispose]();
+            disposed[dispose]();
             expect(await busy()).to.equal(false);
             for (const [key] of family.iter()) if (key === 'k0100') break;
             expect(await busy()).to.equal(false);
@@ -334,13 +348,20 @@ describe('the log', () => {
         const name = temporaryName();
         const db = await open(name);
         const family = db.createColumnFamily('f');
-        family.writeBatch([['a', bytes(1)], ['b', bytes(2)], ['c', bytes(3)]]);
+        family.writeBatch([
+            ['a', bytes(1)],
+            ['b', bytes(2)],
+            ['c', bytes(3)],
+        ]);
         family.delete('b');
         await db.log.sync();
         await db.close();
         const again = await open(name);
         expect(again.listColumnFamilies()).to.deep.equal(['f']);
-        expect(again.columnFamily('f').iter().collectAll()).to.deep.equal([['a', bytes(1)], ['c', bytes(3)]]);
+        expect(again.columnFamily('f').iter().collectAll()).to.deep.equal([
+            ['a', bytes(1)],
+            ['c', bytes(3)],
+        ]);
         await again.close();
     });
 
@@ -364,12 +385,18 @@ describe('the log', () => {
     });
 
     it('is checkpointed by size', async () => {
-        const db = await open(temporaryName(), { checkpointBytes: 65_536, checkpointSeconds: Infinity });
+        const db = await open(temporaryName(), {
+            checkpointBytes: 65_536,
+            checkpointSeconds: Infinity,
+        });
         const family = db.createColumnFamily('f');
         const random = randomFrom(3);
         const { generation } = db.log.status();
         for (let i = 0; i < 40; i++) {
-            family.write(`k${i}`, Uint8Array.from({ length: 8192 }, () => random.below(256)));
+            family.write(
+                `k${i}`,
+                Uint8Array.from({ length: 8192 }, () => random.below(256)),
+            );
         }
         await db.flush();
         expect(db.log.status().generation).to.be.above(generation);

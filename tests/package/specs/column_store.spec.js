@@ -1,11 +1,13 @@
 /*
- * ColumnStore: rows in and out, filters against plain JavaScript, bitmaps, expiry, vacuum, and its stored form.
+ * ColumnStore: rows in and out, expiry, vacuum, and its stored form.
  */
 import { expect } from 'chai';
-import { ColumnStore, RowBitmap, VeltaError, eq, gt, init, isNull, lt, vector } from 'velta';
+import { ColumnStore, init, vector } from 'velta';
 import { temporaryName } from '../support/harness.js';
 import { errorOf, randomFrom } from '../support/random.js';
 
+const dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
+const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
 const SCHEMA = [
     { name: 'id', type: 'int' },
     { name: 'name', type: 'string' },
@@ -35,7 +37,9 @@ describe('ColumnStore', () => {
             const store = keep(new ColumnStore());
             expect(store.columnNames).to.deep.equal([]);
             expect(store.primaryKeyColumn).to.equal(null);
-            expect([store.rowCount, store.activeRowCount, store.deletedRowCount, store.count()]).to.deep.equal([0, 0, 0, 0]);
+            expect([store.rowCount, store.activeRowCount, store.deletedRowCount, store.count()]).to.deep.equal([
+                0, 0, 0, 0,
+            ]);
             expect(await codeOf(() => store.insertRow({}))).to.equal('INVALID');
             expect(await codeOf(() => store.filterEq('a', 1))).to.equal('UNKNOWN_COLUMN');
             expect(store.getRow(0)).to.equal(null);
@@ -63,7 +67,12 @@ describe('ColumnStore', () => {
                 ['place', 'vector'],
             ]);
             const other = keep(ColumnStore.withSchema([{ name: 'v', ...vector(3, { metric: 'l2' }) }]));
-            expect(other.schema[0]).to.include({ name: 'v', type: 'vector', dimensions: 3, metric: 'l2' });
+            expect(other.schema[0]).to.include({
+                name: 'v',
+                type: 'vector',
+                dimensions: 3,
+                metric: 'l2',
+            });
             expect(keep(ColumnStore.withSchema([])).columnNames).to.deep.equal([]);
             expect(keep(ColumnStore.withSchema(store.schema)).columnNames).to.deep.equal(store.columnNames);
         });
@@ -74,7 +83,14 @@ describe('ColumnStore', () => {
             expect(await codeOf(make([{ name: 'a', type: 'decimal' }]))).to.equal('INVALID');
             expect(await codeOf(make([{ name: 'a', type: 'vector(0)' }]))).to.be.oneOf(['INVALID', 'LIMIT']);
             expect(await codeOf(make([{ name: 'a', type: 'vector()' }]))).to.equal('INVALID');
-            expect(await codeOf(make([{ name: 'a', type: 'int' }, { name: 'a', type: 'int' }]))).to.equal('EXISTS');
+            expect(
+                await codeOf(
+                    make([
+                        { name: 'a', type: 'int' },
+                        { name: 'a', type: 'int' },
+                    ]),
+                ),
+            ).to.equal('EXISTS');
             expect(await codeOf(make([{ name: 'a', type: 'int' }], 'b'))).to.equal('UNKNOWN_COLUMN');
             expect(await codeOf(make([{ name: 'a', type: 'float' }], 'a'))).to.be.oneOf(['INVALID', 'TYPE']);
             expect(await codeOf(make([{ name: 'a', type: 'vector(2)' }], 'a'))).to.be.oneOf(['INVALID', 'TYPE']);
@@ -97,17 +113,39 @@ describe('ColumnStore', () => {
             expect(store.insertRow(row)).to.equal(0);
             expect(store.getRow(7)).to.deep.equal(row);
             expect(store.insertRow({ id: 8 })).to.equal(1);
-            const empty = { id: 8, name: null, ratio: null, open: null, made: null, place: null };
+            const empty = {
+                id: 8,
+                name: null,
+                ratio: null,
+                open: null,
+                made: null,
+                place: null,
+            };
             expect(store.getRow(8)).to.deep.equal(empty);
-            store.insertRow({ id: 9, made: 5, place: [3, 4], name: null, ratio: undefined });
-            expect(store.getRow(9)).to.deep.equal({ ...empty, id: 9, made: new Date(5), place: new Float32Array([3, 4]) });
+            store.insertRow({
+                id: 9,
+                made: 5,
+                place: [3, 4],
+                name: null,
+                ratio: undefined,
+            });
+            expect(store.getRow(9)).to.deep.equal({
+                ...empty,
+                id: 9,
+                made: new Date(5),
+                place: new Float32Array([3, 4]),
+            });
             expect(store.getRow(10)).to.equal(null);
             expect(store.getRowsByIndices(indices(2, 0, 0)).map(({ id }) => id)).to.deep.equal([9, 7, 7]);
             expect(store.getRowsByIndices(indices())).to.deep.equal([]);
         });
 
-        it('keep floats that are odd, and strings of every kind', () => {
-            const store = keyed([{ name: 'id', type: 'int' }, { name: 'x', type: 'float' }, { name: 's', type: 'string' }]);
+        it('keep floats that are odd, and strings of every kind', async () => {
+            const store = keyed([
+                { name: 'id', type: 'int' },
+                { name: 'x', type: 'float' },
+                { name: 's', type: 'string' },
+            ]);
             [NaN, Infinity, -Infinity, -0, 5e-324, 1.7976931348623157e308].forEach((x, id) => {
                 store.insertRow({ id, x });
                 expect(Object.is(store.getRow(id).x, x), String(x)).to.equal(true);
@@ -115,12 +153,22 @@ describe('ColumnStore', () => {
             ['', 'a\0b', '\u{1F600}', 'x'.repeat(100_000), "it's"].forEach((s, i) => {
                 store.insertRow({ id: 100 + i, s });
                 expect(store.getRow(100 + i).s).to.equal(s);
-                if (!s.includes('x')) expect([...store.filterEq('s', s)], s).to.deep.equal([store.rowCount - 1]);
             });
+            for (const [s, ...rows] of [
+                ['', 6],
+                ['\u{1F600}', 8],
+                ["it's", 10],
+            ]) {
+                expect([...store.filterEq('s', s)], s).to.deep.equal(rows);
+            }
+            expect(await codeOf(() => store.filterEq('s', 'a\0b')), 'no filter has this character').to.equal('INVALID');
         });
 
         it('keep integers of 64 bits without loss', async () => {
-            const store = keyed([{ name: 'id', type: 'int' }, { name: 'n', type: 'int' }]);
+            const store = keyed([
+                { name: 'id', type: 'int' },
+                { name: 'n', type: 'int' },
+            ]);
             const values = [2n ** 53n + 1n, 2n ** 63n - 1n, -(2n ** 63n), -(2n ** 53n) - 1n];
             values.forEach((n) => store.insertRow({ id: n, n }));
             for (const [i, n] of values.entries()) {
@@ -135,7 +183,11 @@ describe('ColumnStore', () => {
             expect(store.getRow(5)).to.deep.equal({ id: 5, n: 7 });
             expect(store.getRow(5n)).to.deep.equal({ id: 5, n: 7 });
             expect(store.deleteRow(2n ** 63n - 1n)).to.equal(true);
-            expect(await codeOf(() => store.insertRow({ id: 6, n: 2n ** 63n }))).to.be.oneOf(['TYPE', 'INVALID', 'LIMIT']);
+            expect(await codeOf(() => store.insertRow({ id: 6, n: 2n ** 63n }))).to.be.oneOf([
+                'TYPE',
+                'INVALID',
+                'LIMIT',
+            ]);
             expect(await codeOf(() => store.insertRow({ id: 6, n: 2 ** 53 }))).to.be.oneOf(['TYPE', 'INVALID']);
         });
 
@@ -158,9 +210,11 @@ describe('ColumnStore', () => {
             ];
             for (const [bad, code] of cases) {
                 expect(await codeOf(() => store.insertRow(bad)), JSON.stringify(bad)).to.equal(code);
-                if (code !== 'EXISTS') expect(await codeOf(() => store.upsertRow(bad)), JSON.stringify(bad)).to.equal(code);
+                if (code !== 'EXISTS')
+                    expect(await codeOf(() => store.upsertRow(bad)), JSON.stringify(bad)).to.equal(code);
             }
-            for (const bad of [null, undefined, 5, 'row']) expect(await codeOf(() => store.insertRow(bad))).to.be.oneOf(['INVALID', 'TYPE']);
+            for (const bad of [null, undefined, 5, 'row'])
+                expect(await codeOf(() => store.insertRow(bad))).to.be.oneOf(['INVALID', 'TYPE']);
             expect(store.rowCount).to.equal(1);
             const error = await errorOf(() => store.insertRows([{ id: 20 }, { id: 21 }, { id: 7 }]));
             expect([error.code, error.offset, store.rowCount]).to.deep.equal(['EXISTS', 2, 1]);
@@ -186,7 +240,12 @@ describe('ColumnStore', () => {
             store.updateRow(7, 'name', 'tea');
             store.updateRow(7, 'open', null);
             store.updateRow(7, 'place', [9, 9]);
-            expect(store.getRow(7)).to.deep.equal({ ...row, name: 'tea', open: null, place: new Float32Array([9, 9]) });
+            expect(store.getRow(7)).to.deep.equal({
+                ...row,
+                name: 'tea',
+                open: null,
+                place: new Float32Array([9, 9]),
+            });
             expect(await codeOf(() => store.updateRow(8, 'name', 'x'))).to.equal('NOT_FOUND');
             expect(await codeOf(() => store.updateRow(7, 'colour', 'x'))).to.equal('UNKNOWN_COLUMN');
             expect(await codeOf(() => store.updateRow(7, 'name', 5))).to.equal('TYPE');
@@ -211,9 +270,16 @@ describe('ColumnStore', () => {
         });
 
         it('go by their index where there is no primary key', async () => {
-            const store = keep(ColumnStore.withSchema([{ name: 'a', type: 'int' }, { name: 'b', type: 'string' }]));
+            const store = keep(
+                ColumnStore.withSchema([
+                    { name: 'a', type: 'int' },
+                    { name: 'b', type: 'string' },
+                ]),
+            );
             expect(store.primaryKeyColumn).to.equal(null);
-            expect([store.insertRow({ a: 1 }), store.insertRow({ a: 1 }), store.insertRow({ b: 'x' })]).to.deep.equal([0, 1, 2]);
+            expect([store.insertRow({ a: 1 }), store.insertRow({ a: 1 }), store.insertRow({ b: 'x' })]).to.deep.equal([
+                0, 1, 2,
+            ]);
             store.updateRow(1, 'b', 'y');
             expect(store.getRow(1)).to.deep.equal({ a: 1, b: 'y' });
             expect(store.deleteRow(0)).to.equal(true);
@@ -254,10 +320,16 @@ describe('ColumnStore', () => {
                 [8, 'DIMENSIONS'],
             ]);
             for (const { reason } of result.failed) expect(reason).to.be.a('string').that.is.not.equal('');
+            expect(result.failed[0].reason).to.contain('row 2').and.to.contain('three');
+            expect(result.failed[4].reason).to.contain('row 8');
             expect(store.getRow(2)).to.include({ name: 'two', ratio: 3 });
             expect(store.getRow(1).name).to.equal('new');
             expect(store.count()).to.equal(4);
-            expect(store.batchUpsert([])).to.deep.equal({ inserted: 0, updated: 0, failed: [] });
+            expect(store.batchUpsert([])).to.deep.equal({
+                inserted: 0,
+                updated: 0,
+                failed: [],
+            });
         });
 
         it('does what upserting one after the other does', () => {
@@ -268,7 +340,8 @@ describe('ColumnStore', () => {
                     const row = { id: random.below(150) };
                     if (random.chance(0.8)) row.name = random.pick(['a', 'b', null]);
                     if (random.chance(0.1)) row.ratio = random.next();
-                    if (random.chance(share)) Object.assign(row, random.pick([{ name: 5 }, { id: null }, { ratio: 'x' }]));
+                    if (random.chance(share))
+                        Object.assign(row, random.pick([{ name: 5 }, { id: null }, { ratio: 'x' }]));
                     return row;
                 });
                 const expected = { inserted: 0, updated: 0, failed: [] };
@@ -280,7 +353,10 @@ describe('ColumnStore', () => {
                     }
                 });
                 const result = other.batchUpsert(rows);
-                const failed = result.failed.map(({ index, code }) => ({ index, code }));
+                const failed = result.failed.map(({ index, code }) => ({
+                    index,
+                    code,
+                }));
                 expect({ ...result, failed }, String(share)).to.deep.equal(expected);
                 for (let id = 0; id < 150; id++) expect(other.getRow(id)).to.deep.equal(one.getRow(id));
             }
@@ -291,148 +367,6 @@ describe('ColumnStore', () => {
             const rows = Array.from({ length: 3000 }, (_, id) => ({ id, name: id }));
             expect(store.batchUpsert(rows).failed).to.have.length(3000);
             expect(store.rowCount).to.equal(0);
-        });
-    });
-
-    describe('filters', () => {
-        it('agree with plain JavaScript over random rows', () => {
-            filtersAgainstPlain(keep);
-        });
-
-        it('refuse unknown columns and values of the wrong type', async () => {
-            const store = keyed();
-            store.insertRow({ id: 1, name: 'a', ratio: 1, open: true, made: 1, place: [1, 2] });
-            const calls = (column, value) => [
-                () => store.filterEq(column, value),
-                () => store.filterGt(column, value),
-                () => store.filterLt(column, value),
-                () => store.filterRange(column, value, value),
-                () => store.filterIn(column, [value]),
-                () => store.countEq(column, value),
-                () => store.countGt(column, value),
-                () => store.countLt(column, value),
-                () => store.countRange(column, value, value),
-                () => store.countIn(column, [value]),
-            ];
-            for (const call of calls('colour', 1)) expect(await codeOf(call), String(call)).to.equal('UNKNOWN_COLUMN');
-            const wrong = [
-                ['id', ['1', true, null, undefined, new Date(), new Uint8Array(1), {}, NaN]],
-                ['ratio', ['1', true, null, new Date(), NaN]],
-                ['name', [1, 1n, true, null, new Date(), new Uint8Array(1)]],
-                ['open', [1, 'true', null, new Date()]],
-                ['made', [true, 'yesterday', null, new Date(NaN)]],
-                ['place', [1, 'x', [1, 2], new Float32Array(2)]],
-            ];
-            for (const [column, values] of wrong) {
-                for (const value of values) {
-                    for (const call of calls(column, value)) {
-                        const error = await errorOf(call);
-                        expect(error, `${column} ${String(value)}`).to.be.instanceOf(VeltaError);
-                        expect(error.code, `${column} ${String(value)} ${call}`).to.be.oneOf(['TYPE', 'INVALID']);
-                    }
-                }
-            }
-            expect(await codeOf(() => store.filterRange('id', 1, 2, { inclsive: true }))).to.equal('INVALID');
-            const error = await errorOf(() => store.filter('id = 1 AND colour = 2'));
-            expect([error.code, error.offset]).to.deep.equal(['UNKNOWN_COLUMN', 11]);
-            expect(await codeOf(() => store.filter('id ='))).to.equal('SYNTAX');
-        });
-
-        it('are exclusive unless asked, take text, builders, and nothing for all', () => {
-            const store = keyed([{ name: 'id', type: 'int' }, { name: 'kind', type: 'string' }]);
-            store.insertRows(Array.from({ length: 10 }, (_, id) => ({ id, kind: id % 2 ? 'odd' : 'even' })));
-            store.deleteRow(4);
-            expect(store.filterRange('id', 2, 6)).to.deep.equal(indices(3, 5));
-            expect(store.filterRange('id', 2, 6, { inclusive: true })).to.deep.equal(indices(2, 3, 5, 6));
-            expect(store.filterRange('id', 6, 2, { inclusive: true })).to.deep.equal(indices());
-            expect(store.filterIn('id', [])).to.deep.equal(indices());
-            expect(store.filterIn('id', [9, 4, 1, 1])).to.deep.equal(indices(1, 9));
-            expect(store.filter("kind = 'even' AND id < 7")).to.deep.equal(indices(0, 2, 6));
-            expect(store.filter(eq('kind', 'even').and(lt('id', 7)))).to.deep.equal(indices(0, 2, 6));
-            expect(store.count("kind = 'even'")).to.equal(4);
-            expect([store.count(), store.filter('').length]).to.deep.equal([9, 9]);
-        });
-    });
-
-    describe('bitmaps', () => {
-        const filled = () => {
-            const store = keyed([{ name: 'id', type: 'int' }, { name: 'n', type: 'int' }, { name: 's', type: 'string' }]);
-            const random = randomFrom(8);
-            store.insertRows(
-                Array.from({ length: 500 }, (_, id) => ({
-                    id,
-                    n: random.chance(0.2) ? null : random.below(10),
-                    s: random.chance(0.2) ? null : random.pick(['a', 'b', 'c']),
-                })),
-            );
-            for (let i = 0; i < 50; i++) store.deleteRow(random.below(500));
-            return [store, random];
-        };
-
-        it('combine as sets do, rows with NULL included', () => {
-            const [store, random] = filled();
-            const rows = [...store.filter('')].map((index) => [index, store.getRowsByIndices(indices(index))[0]]);
-            const leaf = () => {
-                const n = random.below(10);
-                return random.pick([
-                    [store.bitmap(eq('n', n)), (row) => row.n === n],
-                    [store.bitmap(`n > ${n} OR s = 'a'`), (row) => (row.n !== null && row.n > n) || row.s === 'a'],
-                    [store.bitmap("s STARTS WITH 'b'"), (row) => row.s === 'b'],
-                    [store.bitmap(isNull('n')), (row) => row.n === null],
-                    [store.bitmap(), () => true],
-                ]);
-            };
-            const tree = (depth) => {
-                const kind = depth === 0 ? 'leaf' : random.pick(['leaf', 'and', 'or', 'not']);
-                if (kind === 'leaf') return leaf();
-                const [one, oneMatches] = tree(depth - 1);
-                if (kind === 'not') return [one.not(), (row) => !oneMatches(row)];
-                const [other, otherMatches] = tree(depth - 1);
-                return kind === 'and'
-                    ? [one.and(other), (row) => oneMatches(row) && otherMatches(row)]
-                    : [one.or(other), (row) => oneMatches(row) || otherMatches(row)];
-            };
-            for (let i = 0; i < 200; i++) {
-                const [bitmap, matches] = tree(4);
-                expect(bitmap).to.be.instanceOf(RowBitmap);
-                const expected = rows.filter(([, row]) => matches(row)).map(([index]) => index);
-                expect([...bitmap.toIndices()]).to.deep.equal(expected);
-                expect(bitmap.count()).to.equal(expected.length);
-            }
-        });
-
-        it('take filters and text, and many at once', () => {
-            const [store] = filled();
-            const all = store.bitmap(gt('n', 2)).and("s = 'a'", lt('n', 8), store.bitmap('id < 400'));
-            expect(all.toIndices()).to.deep.equal(store.filter("n > 2 AND s = 'a' AND n < 8 AND id < 400"));
-            const any = store.bitmap("s = 'a'").or("s = 'b'", 'n = 1');
-            expect(any.toIndices()).to.deep.equal(store.filter("s = 'a' OR s = 'b' OR n = 1"));
-            expect([...any]).to.deep.equal([...any.toIndices()]);
-            expect(any.and().count()).to.equal(any.count());
-            expect(any.not().not().toIndices()).to.deep.equal(any.toIndices());
-        });
-
-        it('see later changes', () => {
-            const [store] = filled();
-            const bitmap = store.bitmap('n = 3').not();
-            const before = bitmap.count();
-            store.insertRows([{ id: 1000, n: 3 }, { id: 1001, n: 4 }, { id: 1002 }]);
-            expect(bitmap.count()).to.equal(before + 2);
-        });
-
-        it('refuse what is no condition, and parts that are none', async () => {
-            const [store] = filled();
-            const [other] = filled();
-            expect(await codeOf(() => store.bitmap('colour = 1').count())).to.equal('UNKNOWN_COLUMN');
-            expect(await codeOf(() => store.bitmap('n = 1').and('n =').toIndices())).to.equal('SYNTAX');
-            expect(await codeOf(() => store.bitmap('n = 1) OR (n = 2').and('id < 5').count())).to.equal('SYNTAX');
-            expect(await codeOf(() => store.bitmap('n = 1').and(other.bitmap('n = 2')))).to.equal('INVALID');
-        });
-
-        it('are of a store without columns empty', () => {
-            const store = keep(new ColumnStore());
-            expect([store.bitmap().count(), store.bitmap().not().count()]).to.deep.equal([0, 0]);
-            expect(store.bitmap().toIndices()).to.deep.equal(indices());
         });
     });
 
@@ -485,7 +419,13 @@ describe('ColumnStore', () => {
         it('drops what is deleted and numbers the rows anew', () => {
             const clock = { time: 1_000 };
             const store = keyed(SCHEMA, 'id', { now: () => clock.time });
-            store.insertRows(Array.from({ length: 1000 }, (_, id) => ({ id, name: `n${id}`, place: [id, 1] })));
+            store.insertRows(
+                Array.from({ length: 1000 }, (_, id) => ({
+                    id,
+                    name: `n${id}`,
+                    place: [id, 1],
+                })),
+            );
             expect(store.shouldVacuum()).to.equal(false);
             for (let id = 0; id < 400; id++) store.deleteRow(id);
             store.setRowTtl(400, 1);
@@ -522,11 +462,22 @@ describe('ColumnStore', () => {
         });
 
         it('tells how much memory it takes', () => {
-            const store = keyed([{ name: 'id', type: 'int' }, { name: 's', type: 'string' }, { name: 'v', type: 'vector(32)' }]);
+            const store = keyed([
+                { name: 'id', type: 'int' },
+                { name: 's', type: 'string' },
+                { name: 'v', type: 'vector(32)' },
+            ]);
             const before = store.memoryUsage();
-            store.insertRows(Array.from({ length: 2000 }, (_, id) => ({ id, s: `s${id % 7}`, v: new Float32Array(32).fill(id) })));
+            store.insertRows(
+                Array.from({ length: 2000 }, (_, id) => ({
+                    id,
+                    s: `s${id % 7}`,
+                    v: new Float32Array(32).fill(id),
+                })),
+            );
             const after = store.memoryUsage();
-            for (const name of ['total', 'columns', 'vectors', 'strings']) expect(after[name], name).to.be.above(before[name]);
+            for (const name of ['total', 'columns', 'vectors', 'strings'])
+                expect(after[name], name).to.be.above(before[name]);
             expect(after.vectors).to.be.at.least(2000 * 32 * 4);
             expect(after.total).to.be.at.least(after.columns + after.vectors);
             expect(after.strings, 'each string once').to.be.below(100_000);
@@ -536,7 +487,10 @@ describe('ColumnStore', () => {
     describe('as bytes, and stored', () => {
         it('is exported and imported', async () => {
             const store = keyed();
-            store.insertRows([{ id: 1, name: 'a' }, { id: 2, name: 'b' }]);
+            store.insertRows([
+                { id: 1, name: 'a' },
+                { id: 2, name: 'b' },
+            ]);
             store.deleteRow(1);
             const bytes = store.export();
             const again = keep(ColumnStore.import(bytes));
@@ -550,7 +504,10 @@ describe('ColumnStore', () => {
 
         it('is logged as it changes, and opened with or without its schema', async () => {
             const name = temporaryName();
-            const store = await ColumnStore.open(name, { schema: SCHEMA, primaryKey: 'id' });
+            const store = await ColumnStore.open(name, {
+                schema: SCHEMA,
+                primaryKey: 'id',
+            });
             store.insertRows([{ id: 1, name: 'a', place: [1, 2] }, { id: 2 }]);
             store.updateRow(1, 'name', 'b');
             store.deleteRow(2);
@@ -582,77 +539,20 @@ describe('ColumnStore', () => {
             const store = keyed();
             await store.close();
             await store.close();
-            for (const call of [() => store.insertRow({ id: 1 }), () => store.count(), () => store.export(), () => store.getRow(1)]) {
+            for (const call of [
+                () => store.insertRow({ id: 1 }),
+                () => store.count(),
+                () => store.export(),
+                () => store.getRow(1),
+            ]) {
                 expect(await codeOf(call)).to.equal('CLOSED');
             }
             const other = keyed();
-            other[Symbol.dispose]();
+            other[dispose]();
             expect(other.database.closed).to.equal(true);
             const third = keyed();
-            await third[Symbol.asyncDispose]();
+            await third[asyncDispose]();
             expect(third.database.closed).to.equal(true);
         });
     });
 });
-
-/** Random rows of every type, NULLs among them; every filter against a loop over plain objects. */
-function filtersAgainstPlain(keep) {
-    const random = randomFrom(99);
-    const types = ['int', 'float', 'string', 'bool', 'timestamp'];
-    const store = keep(ColumnStore.withSchema(types.map((type) => ({ name: `${type} column`, type }))));
-    const values = {
-        int: [0, 1, -1, 2, 3, 2 ** 53 - 1, 2n ** 60n, -(2n ** 60n), 7, 8],
-        float: [0, -0, 1.5, -1.5, 2, Infinity, -Infinity, 1e-300, 3, NaN],
-        string: ['', 'a', 'A', 'b', 'ab', "it's", '\u00e9', '\uffee', '\u{10000}', '%_'],
-        bool: [true, false],
-        timestamp: [0, 1, -1, 1_700_000_000_000, 1_700_000_000_001, -62_135_596_800_000],
-    };
-    const plain = Array.from({ length: 700 }, () =>
-        Object.fromEntries(types.map((type) => [`${type} column`, random.chance(0.15) ? null : random.pick(values[type])])),
-    );
-    store.insertRows(plain);
-    const dead = new Set();
-    for (let i = 0; i < 80; i++) {
-        const row = random.below(plain.length);
-        expect(store.deleteRow(row)).to.equal(!dead.has(row));
-        dead.add(row);
-    }
-    const encoder = new TextEncoder();
-    const compare = (a, b) => {
-        if (typeof a !== 'string') return a < b ? -1 : a > b ? 1 : a == b ? 0 : NaN;
-        const [x, y] = [encoder.encode(a), encoder.encode(b)];
-        for (let i = 0; i < Math.min(x.length, y.length); i++) if (x[i] !== y[i]) return x[i] - y[i];
-        return x.length - y.length;
-    };
-    const expectRows = (found, count, column, matches, what) => {
-        const expected = [];
-        plain.forEach((row, i) => !dead.has(i) && row[column] !== null && matches(row[column]) && expected.push(i));
-        expect([...found], what).to.deep.equal(expected);
-        expect(count, what).to.equal(expected.length);
-    };
-    for (let i = 0; i < 150; i++) {
-        const type = random.pick(types);
-        const column = `${type} column`;
-        const usable = values[type].filter((value) => !Number.isNaN(value));
-        const given = () => {
-            const value = random.pick(usable);
-            return type === 'timestamp' && random.chance(0.5) ? new Date(value) : value;
-        };
-        const raw = (value) => (value instanceof Date ? value.getTime() : value);
-        const [a, b] = [given(), given()];
-        const list = Array.from({ length: random.below(12) }, given);
-        const order = (value, other) => compare(value, raw(other));
-        const what = `${column} ${String(a)} ${String(b)} ${list.map(String)}`;
-        expectRows(store.filterEq(column, a), store.countEq(column, a), column, (x) => order(x, a) === 0, what);
-        expectRows(store.filterGt(column, a), store.countGt(column, a), column, (x) => order(x, a) > 0, what);
-        expectRows(store.filterLt(column, a), store.countLt(column, a), column, (x) => order(x, a) < 0, what);
-        const open = (x) => order(x, a) > 0 && order(x, b) < 0;
-        expectRows(store.filterRange(column, a, b), store.countRange(column, a, b), column, open, what);
-        const closed = (x) => order(x, a) >= 0 && order(x, b) <= 0;
-        const options = { inclusive: true };
-        const found = store.filterRange(column, a, b, options);
-        expectRows(found, store.countRange(column, a, b, options), column, closed, what);
-        const among = (x) => list.some((value) => order(x, value) === 0);
-        expectRows(store.filterIn(column, list), store.countIn(column, list), column, among, what);
-    }
-}

@@ -7,24 +7,65 @@ import { expect } from 'chai';
 import * as velta from 'velta';
 import { isNode, temporaryName } from '../support/harness.js';
 
+const dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
+const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
+
 /** Names by class; `static`, getters and symbols included. */
 const CONTRACT = {
     DeltaVectorDB: {
         statics: ['open'],
         methods: [
-            ...['applyDelta', 'applyDeltas', 'getVector', 'getVectorAt', 'getDeltaChain', 'onDelta', 'search', 'searchAt'],
-            ...['compact', 'export', 'import', 'withVector', 'getVectorPtr', 'getDimensions', 'getMemory', 'tag', 'stats'],
-            ...['flush', 'close', Symbol.dispose, Symbol.asyncDispose],
+            ...[
+                'applyDelta',
+                'applyDeltas',
+                'getVector',
+                'getVectorAt',
+                'getDeltaChain',
+                'onDelta',
+                'search',
+                'searchAt',
+            ],
+            ...[
+                'compact',
+                'export',
+                'import',
+                'withVector',
+                'getVectorPtr',
+                'getDimensions',
+                'getMemory',
+                'tag',
+                'stats',
+            ],
+            ...['flush', 'close', dispose, asyncDispose],
         ],
     },
     ColumnStore: {
         statics: ['withSchema', 'withPrimaryKey', 'open'],
         methods: [
             ...['addColumn', 'columnNames', 'primaryKeyColumn', 'insertRow', 'upsertRow', 'batchUpsert', 'updateRow'],
-            ...['getRow', 'deleteRow', 'rowCount', 'activeRowCount', 'deletedRowCount', 'filterEq', 'filterGt', 'filterLt'],
-            ...['filterRange', 'filterIn', 'filter', 'getRowsByIndices', 'bitmap', 'count', 'countEq', 'countGt', 'countLt'],
+            ...[
+                'getRow',
+                'deleteRow',
+                'rowCount',
+                'activeRowCount',
+                'deletedRowCount',
+                'filterEq',
+                'filterGt',
+                'filterLt',
+            ],
+            ...[
+                'filterRange',
+                'filterIn',
+                'filter',
+                'getRowsByIndices',
+                'bitmap',
+                'count',
+                'countEq',
+                'countGt',
+                'countLt',
+            ],
             ...['countRange', 'countIn', 'setRowTtl', 'expireRows', 'vacuum', 'shouldVacuum', 'clear', 'memoryUsage'],
-            ...['flush', 'close', Symbol.dispose, Symbol.asyncDispose],
+            ...['flush', 'close', dispose, asyncDispose],
         ],
     },
     RowBitmap: { methods: ['and', 'or', 'not', 'count', 'toIndices'] },
@@ -33,13 +74,13 @@ const CONTRACT = {
     },
     Database: {
         methods: [
-            ...['listColumnFamilies', 'createColumnFamily', 'columnFamily', 'columnFamilyOrCreate', 'log', 'flush', 'close'],
-            ...[Symbol.dispose, Symbol.asyncDispose],
+            ...['listColumnFamilies', 'createColumnFamily', 'columnFamily', 'columnFamilyOrCreate', 'flush', 'close'],
+            ...[dispose, asyncDispose],
         ],
     },
     ColumnFamily: { methods: ['write', 'read', 'delete', 'iter', 'iterRange'] },
     FamilyIterator: {
-        methods: ['nextBatch', 'next', 'collectAll', 'close', Symbol.asyncIterator, Symbol.iterator, Symbol.dispose],
+        methods: ['nextBatch', 'next', 'collectAll', 'close', Symbol.asyncIterator, Symbol.iterator, dispose],
     },
 };
 /** Functions of the package, and those of a database's log. */
@@ -75,11 +116,18 @@ async function vectorLife() {
     const db = await DeltaVectorDB.open(temporaryName(), { dimensions: 2 });
     const heard = [];
     const end = db.onDelta(({ operation }) => heard.push(operation.type));
-    const id = db.applyDelta({ vectorId: 'a', operation: { type: 'create', vector: new Float32Array([1, 0]) } });
+    const id = db.applyDelta({
+        vectorId: 'a',
+        operation: { type: 'create', vector: new Float32Array([1, 0]) },
+    });
     expect(id).to.be.a('number');
     db.tag('first');
     const operations = [
-        { type: 'sparse', indices: new Uint32Array([1]), values: new Float32Array([1]) },
+        {
+            type: 'sparse',
+            indices: new Uint32Array([1]),
+            values: new Float32Array([1]),
+        },
         { type: 'dense', vector: new Float32Array([1, 1]) },
         { type: 'scale', factor: 2 },
         { type: 'offset', amount: -1 },
@@ -102,8 +150,8 @@ async function vectorLife() {
     const copy = new DeltaVectorDB({ dimensions: 2 });
     await copy.import(bytes);
     expect([...copy.getVector('a')]).to.deep.equal([3, 3]);
-    await copy[Symbol.asyncDispose]();
-    new DeltaVectorDB()[Symbol.dispose]();
+    await copy[asyncDispose]();
+    new DeltaVectorDB()[dispose]();
 }
 
 async function storeLife() {
@@ -113,14 +161,31 @@ async function storeLife() {
     store.addColumn({ name: 'v', type: 'vector(2)' });
     expect(store.columnNames).to.have.length(6);
     expect(store.primaryKeyColumn).to.equal('int');
-    expect(store.insertRow({ int: 1, float: 0.5, string: 'a', bool: true, timestamp: new Date(5), v: [1, 2] })).to.equal(0);
+    expect(
+        store.insertRow({
+            int: 1,
+            float: 0.5,
+            string: 'a',
+            bool: true,
+            timestamp: new Date(5),
+            v: [1, 2],
+        }),
+    ).to.equal(0);
     expect(store.upsertRow({ int: 2, float: 1.5, string: 'b' })).to.equal('inserted');
-    expect(store.batchUpsert([{ int: 2, string: 'c' }, { int: 3, float: 9 }, { int: 'x' }])).to.include({ inserted: 1, updated: 1 });
+    expect(store.batchUpsert([{ int: 2, string: 'c' }, { int: 3, float: 9 }, { int: 'x' }])).to.include({
+        inserted: 1,
+        updated: 1,
+    });
     store.updateRow(3, 'string', 'd');
     expect(store.getRow(3).string).to.equal('d');
-    expect([store.filterEq('string', 'c'), store.filterGt('float', 1), store.filterLt('float', 1)].map((rows) => [...rows]))
-        .to.deep.equal([[1], [1, 2], [0]]);
-    expect([...store.filterRange('float', 0, 2), ...store.filterIn('int', [3]), ...store.filter('bool')]).to.deep.equal([0, 1, 2, 0]);
+    expect(
+        [store.filterEq('string', 'c'), store.filterGt('float', 1), store.filterLt('float', 1)].map((rows) => [
+            ...rows,
+        ]),
+    ).to.deep.equal([[1], [1, 2], [0]]);
+    expect([...store.filterRange('float', 0, 2), ...store.filterIn('int', [3]), ...store.filter('bool')]).to.deep.equal(
+        [0, 1, 2, 0],
+    );
     const counts = [store.count(), store.countEq('int', 1), store.countGt('int', 1), store.countLt('int', 1)];
     expect([...counts, store.countRange('int', 0, 9), store.countIn('int', [1, 2])]).to.deep.equal([3, 1, 2, 0, 3, 2]);
     const bitmap = store.bitmap('int > 1').and('float < 5').or('int = 1').not();
@@ -135,25 +200,28 @@ async function storeLife() {
     expect(store.memoryUsage().total).to.be.above(0);
 
     const indexedDB = isNode ? new (await import('fake-indexeddb')).IDBFactory() : globalThis.indexedDB;
-    const persistence = new ColumnStorePersistence({ indexedDB, databaseName: temporaryName() });
+    const persistence = new ColumnStorePersistence({
+        indexedDB,
+        databaseName: temporaryName(),
+    });
     await persistence.init();
     await persistence.save('one', store);
     expect((await persistence.getMetadata('one')).rowCount).to.equal(1);
     const loaded = await persistence.load('one');
     expect(loaded.getRow(3).string).to.equal('d');
-    loaded[Symbol.dispose]();
+    loaded[dispose]();
     expect(await persistence.listStores()).to.deep.equal(['one']);
     expect(await persistence.deleteStore('one')).to.equal(true);
     await persistence.close();
 
     store.clear();
     expect(store.rowCount).to.equal(0);
-    await store[Symbol.asyncDispose]();
+    await store[asyncDispose]();
     const logged = await ColumnStore.open(temporaryName(), { schema });
     logged.insertRow({ int: 1 });
     await logged.flush();
     await logged.close();
-    ColumnStore.withSchema(schema)[Symbol.dispose]();
+    ColumnStore.withSchema(schema)[dispose]();
 }
 
 async function familyLife() {
@@ -169,7 +237,7 @@ async function familyLife() {
     expect(iterator.next().value[0]).to.equal('a');
     expect(iterator.nextBatch()).to.have.length(1);
     iterator.close();
-    family.iter()[Symbol.dispose]();
+    family.iter()[dispose]();
     const seen = [];
     for await (const [key] of family.iter()) seen.push(key);
     for (const [key] of family.iter()) seen.push(key);
@@ -184,8 +252,8 @@ async function familyLife() {
     expect(log.status().sequence).to.be.above(0);
     await db.flush();
     await db.close();
-    velta.createDatabase()[Symbol.dispose]();
-    await velta.createDatabase()[Symbol.asyncDispose]();
+    velta.createDatabase()[dispose]();
+    await velta.createDatabase()[asyncDispose]();
 }
 
 describe('the contract', () => {

@@ -279,8 +279,8 @@ $(BUILD)/wasm/$1/%.o: %.c $(BUILD)/wasm/include/xxhash.h | $(LZ4)/lz4.c
 	$$(call compile_for,$$(call wasm_level,$$<) $$(CFLAGS_wasm) $$(wasm_isa_$1),$(WASM_CLANG))
 $(BUILD)/wasm/$1/linked.wasm: $(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
 	$$(call wasm_link,$1)
-$(BUILD)/wasm/life.$1.wasm: $(patsubst %.c,$(BUILD)/wasm/$1/%.o,$(wasm_c_$1) tests/wasm/life.c tests/support/support.c) \
-		$(BUILD)/wasm/$1/deps/lz4.o
+$(BUILD)/wasm/life.$1.wasm: $(BUILD)/wasm/$1/tests/wasm/life.o $(BUILD)/wasm/$1/tests/support/support.o \
+		$(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
 	$$(call wasm_link,$1)
 $(BUILD)/wasm/velta.$1.wasm: $(BUILD)/wasm/$1/linked.wasm | $(BUILD)/setup/npm
 	@echo "  OPT     $$@"

@@ -190,12 +190,15 @@ const char *ABI(abi_stats)(const velta *db, double out[17]) {
     struct velta_stats stats;
     velta_get_stats(db, &stats);
     double numbers[17] = {
-        (double)stats.sequence,          (double)stats.time_ms,           (double)stats.table_count,
-        (double)stats.memory_budget_bytes, (double)stats.memory_used_bytes, (double)stats.memory_peak_bytes,
-        (double)stats.column_bytes,      (double)stats.vector_bytes,      (double)stats.dictionary_bytes,
-        (double)stats.index_bytes,       (double)stats.history_bytes,     (double)stats.data_file_bytes,
-        (double)stats.log_bytes,         (double)stats.log_raw_bytes,     (double)stats.generation,
-        (double)stats.cut_bytes,         (double)stats.index_pending,
+        (double)stats.sequence,          (double)stats.time_ms,
+        (double)stats.table_count,       (double)stats.memory_budget_bytes,
+        (double)stats.memory_used_bytes, (double)stats.memory_peak_bytes,
+        (double)stats.column_bytes,      (double)stats.vector_bytes,
+        (double)stats.dictionary_bytes,  (double)stats.index_bytes,
+        (double)stats.history_bytes,     (double)stats.data_file_bytes,
+        (double)stats.log_bytes,         (double)stats.log_raw_bytes,
+        (double)stats.generation,        (double)stats.cut_bytes,
+        (double)stats.index_pending,
     };
     memcpy(out, numbers, sizeof numbers);
     return stats.simd;
@@ -259,8 +262,7 @@ enum velta_status ABI(abi_insert)(velta_table *table, const struct velta_values 
         .progress = progress_of(progress),
     };
     struct velta_write_stats counted = {0};
-    enum velta_status status =
-        velta_insert(table, values, value_count, row_count, &options, &counted, &abi_last_error);
+    enum velta_status status = velta_insert(table, values, value_count, row_count, &options, &counted, &abi_last_error);
     if (status) return status;
     stats[0] = counted.first_row;
     stats[1] = counted.inserted;

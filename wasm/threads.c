@@ -23,7 +23,7 @@
 enum { STACK_BYTES = 128 << 10, LOCAL_BYTES = 1 << 10, MAX_THREADS = 16, SPINS = 4000 };
 
 static struct {
-    char *memory; /* of each thread: what is local to it, its stack */
+    char *memory;          /* of each thread: what is local to it, its stack */
     unsigned thread_count; /* besides the caller */
     bool can_sleep;        /* the caller */
     _Atomic uint32_t failed;
@@ -70,7 +70,7 @@ static void pool_run(void *context, unsigned task_count, void (*task)(void *argu
     take_tasks();
     unsigned spins = 0;
     for (uint32_t done; (done = atomic_load(&pool.done)) < task_count;) {
-        if (atomic_load(&pool.failed)) __builtin_trap(); /* its task will never be done, and the graph is half written */
+        if (atomic_load(&pool.failed)) __builtin_trap(); /* its task will never be done; the graph is half written */
         if (pool.can_sleep && ++spins > SPINS) sleep_on(&pool.done, done, 1000000);
     }
 }

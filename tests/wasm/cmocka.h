@@ -25,7 +25,8 @@ __attribute__((import_module("test"), import_name("failed"))) void test_failed(c
 struct CMUnitTest {
     void (*function)(void **state);
 };
-#define cmocka_unit_test(function) {function}
+#define cmocka_unit_test(function)                                                                                     \
+    { function }
 #define cmocka_run_group_tests(tests, setup, teardown) ((int)(sizeof(tests) / sizeof((tests)[0])) - 2)
 
 #endif

@@ -5,9 +5,9 @@
  * here: `WebAssembly.validate` says what can be decoded, and the relaxed dot product must also give the known answer,
  * because there are engines that decode it and compute something else.
  *
- * A module comes from a URL beside the package's own file, from a URL or folder of the caller's, or from what the caller
- * has already: bytes, a Response, a compiled module, a promise of any of these. What is not a velta module of this very
- * version is refused with a message that says what it was and where it came from.
+ * A module comes from a URL beside the package's own file, from a URL or folder of the caller's, or from what the
+ * caller has already: bytes, a Response, a compiled module, a promise of any of these. What is not a velta module of
+ * this very version is refused with a message that says what it was and where it came from.
  */
 import { wasmBuilds, wasmSource, type WasmBuild } from './assets.js';
 import { checkOptions, describe, invalid, VeltaError } from './errors.js';

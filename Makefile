@@ -323,9 +323,18 @@ $(BUILD)/bench/%: bench/%.c $(shipped_o) $(wildcard bench/*.h) | $(BUILD)/setup/
 	@echo "  CC      $@"
 	@$(CC) $(CFLAGS_BASE) $(BENCH_FLAGS) -o $@ $< $(shipped_o) $(LDLIBS)
 
+# The package's measurements alternate with native hnswlib in a process, and with the peers that npm has.
+$(BUILD)/bench/peer: bench/wasm/peer.cpp $(shipped_o) $(wildcard bench/*.hpp) | $(BUILD)/setup/bench
+	@mkdir -p $(@D)
+	@echo "  CXX     $@"
+	@$(CXX) -std=c++17 -Wall -Wextra $(BENCH_FLAGS) -o $@ $< $(shipped_o) $(LDLIBS)
+$(BUILD)/setup/bench_npm: bench/wasm/package-lock.json | $(BUILD)/setup/npm
+	@$(if $(filter yes,$(SETUP)),cd bench/wasm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+	@touch $@
+
 .PHONY: bench demo
-bench: native $(bench_binaries) | $(BUILD)/setup/bench
-	@$(run_env) bench/run.sh
+bench: native package $(bench_binaries) $(BUILD)/bench/peer | $(BUILD)/setup/bench $(BUILD)/setup/bench_npm
+	@$(run_env) NODE=$(NODE) bench/run.sh
 # The page stays served at a terminal; elsewhere it is fetched once, so that nothing waits (DEMO_SERVE=yes or no decides).
 DEMO_SERVE ?=
 demo: native package
@@ -366,7 +375,7 @@ help:
 	@echo 'make package   the npm package, $(package), with the sizes of its files'
 	@echo 'make demo      build, show a search, a delta and an earlier time on real rows, then serve the demo page'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
-	@echo 'make bench     measurements beside hnswlib'
+	@echo 'make bench     measurements beside hnswlib, duckdb-wasm and what the machine can do, native and packaged'
 	@echo 'make soak      the tests with far more rounds (hours)'
 	@echo 'make coverage  branch coverage by room'
 	@echo 'make install   to PREFIX=$(PREFIX), under DESTDIR'

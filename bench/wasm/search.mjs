@@ -6,13 +6,13 @@
  * usage: search.mjs [RESULT.json]
  */
 import { loadHnswlibWasm } from './lib/hnswlib_wasm.mjs';
-import { meanRecall, NativePeer, neighbours, queryOf } from './lib/peer.mjs';
+import { NativePeer, neighbours, queryOf } from './lib/peer.mjs';
 import { median, rateAt, Report, timeCpu } from './lib/report.mjs';
+import { sweep } from './lib/sweep.mjs';
 import { fill, graph, link, loadVelta } from './lib/velta.mjs';
 
 const SLICES = 2;
 const ROUNDS = 3;
-const BLOCK = 100;
 const EFS = [20, 28, 40, 56, 80, 112];
 
 const report = new Report('in WebAssembly: build and search, Node, SIMD128');
@@ -66,41 +66,31 @@ function engines(table) {
     };
 }
 
-async function sweep(table) {
-    const all = engines(table);
-    const names = Object.keys(all);
-    const points = Object.fromEntries(names.map((name) => [name, EFS.map((ef) => ({ ef, rounds: [] }))]));
-    for (let round = 0; round <= ROUNDS; round++)
-        for (const [i, ef] of EFS.entries()) {
-            const spent = Object.fromEntries(names.map((name) => [name, { seconds: 0, found: [] }]));
-            for (let first = 0; first < data.queries; first += BLOCK)
-                for (const name of names) {
-                    const answer = await all[name](ef, first, Math.min(first + BLOCK, data.queries));
-                    spent[name].seconds += answer.seconds;
-                    spent[name].found.push(...answer.found);
-                }
-            for (const name of names) {
-                if (round) points[name][i].rounds.push(spent[name].seconds);
-                else points[name][i].recall = meanRecall(data, spent[name].found);
-            }
-        }
-    for (const name of names)
-        for (const point of points[name]) point.rate = data.queries / median(point.rounds);
-    return points;
-}
-
 function tell(points) {
     const { velta: ours, ...peers } = points;
     const named = (pick) => Object.fromEntries(Object.entries(peers).map(([name, list]) => [name, pick(list)]));
     for (const [i, ef] of EFS.entries())
-        report.compare(`ef ${ef}`, 'queries/s', ours[i].rate, named((list) => list[i].rate), {}, {
-            recall: [ours, ...Object.values(peers)].map((list) => list[i].recall.toFixed(4)).join(' / '),
-        });
+        report.compare(
+            `ef ${ef}`,
+            'queries/s',
+            ours[i].rate,
+            named((list) => list[i].rate),
+            {},
+            {
+                recall: [ours, ...Object.values(peers)].map((list) => list[i].recall.toFixed(4)).join(' / '),
+            },
+        );
     for (const recall of [0.95, 0.985])
-        report.compare(`at recall ${recall}`, 'queries/s', rateAt(ours, recall), named((list) => rateAt(list, recall)), {
-            'native hnswlib': 2,
-            'hnswlib-wasm': 8,
-        });
+        report.compare(
+            `at recall ${recall}`,
+            'queries/s',
+            rateAt(ours, recall),
+            named((list) => rateAt(list, recall)),
+            {
+                'native hnswlib': 2,
+                'hnswlib-wasm': 8,
+            },
+        );
 }
 
 /** The other forms of a search, at the default ef. */
@@ -125,7 +115,7 @@ function forms(table) {
 }
 
 const built = await build();
-tell(await sweep(built.table));
+tell(await sweep(data, engines(built.table), EFS, ROUNDS));
 forms(built.table);
 await built.database.close();
 native.close();

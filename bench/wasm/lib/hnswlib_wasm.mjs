@@ -19,7 +19,11 @@ export async function loadHnswlibWasm(data, { m, efConstruction }) {
             const vectors = [];
             for (let row = first; row < end; row++)
                 vectors.push(data.base.subarray(row * data.dimensions, (row + 1) * data.dimensions));
-            index.addPoints(vectors, Array.from(vectors, (_, i) => first + i), false);
+            index.addPoints(
+                vectors,
+                Array.from(vectors, (_, i) => first + i),
+                false,
+            );
         },
         setEf: (ef) => index.setEfSearch(ef),
         search: (query, k) => index.searchKnn(query, k, undefined).neighbors,

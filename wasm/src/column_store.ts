@@ -274,6 +274,7 @@ export class ColumnStore {
      */
     insertRows(rows: readonly StoreRow[]): number {
         const table = this.#withColumns();
+        if (!Array.isArray(rows)) throw invalid(`insertRows: expected an array of rows, not ${describe(rows)}`);
         return rows.length === 0 ? table.rowCount : (table.insert(rows as never).firstRow as number);
     }
 
@@ -292,6 +293,7 @@ export class ColumnStore {
      */
     batchUpsert(rows: readonly StoreRow[]): BatchUpsertResult {
         const table = this.#withColumns();
+        if (!Array.isArray(rows)) throw invalid(`batchUpsert: expected an array of rows, not ${describe(rows)}`);
         if (table.keyColumn === null) {
             throw invalid('the store has no primary key, so nothing can be upserted: use insertRows');
         }
@@ -303,7 +305,9 @@ export class ColumnStore {
      * @throws {VeltaError} `NOT_FOUND`, `UNKNOWN_COLUMN`, `TYPE`, `NOT_NULL`; `INVALID` for the primary key itself.
      */
     updateRow(key: StoreKey, column: string, value: StoreValue): void {
-        this.#withColumns().update(key as never, { [column]: value } as never);
+        const table = this.#withColumns();
+        table.column(column);
+        table.update(key as never, { [column]: value } as never);
     }
 
     /** The row with a key, all columns; null when there is none. */
@@ -405,6 +409,9 @@ export class ColumnStore {
      * @throws {VeltaError} `NOT_FOUND` for a row that is deleted or expired, or beyond the last; `offset` is its place.
      */
     getRowsByIndices(indices: Uint32Array): StoredRow[] {
+        if (!(indices instanceof Uint32Array)) {
+            throw invalid(`getRowsByIndices: expected a Uint32Array, not ${describe(indices)}`);
+        }
         if (indices.length === 0) {
             return [];
         }
@@ -437,6 +444,7 @@ export class ColumnStore {
 
     /** Whether more than `share` (default a quarter) of the rows are deleted, so that a vacuum pays. */
     shouldVacuum(share = 0.25): boolean {
+        if (typeof share !== 'number') throw invalid(`shouldVacuum: expected a number, not ${describe(share)}`);
         return this.deletedRowCount > share * this.rowCount;
     }
 
@@ -547,6 +555,7 @@ export class ColumnStore {
 
     /** A value to compare with: NULL has conditions of its own, and a Date would pass for the number in it. */
     #comparable(column: string, value: StoreFilterValue | null | undefined): FilterValue {
+        if (typeof column !== 'string') throw invalid(`a column name is a string, not ${describe(column)}`);
         const type = this.#table?.schema[column]?.type;
         if (value === null || value === undefined) {
             const text = `column '${column}' cannot be compared with NULL; use filter(isNull('${column}'))`;

@@ -132,6 +132,10 @@ class App {
             void this.#refresh();
         });
         byId('export').addEventListener('click', () => void this.#guard('The export failed', () => this.#export()));
+        byId('clear-query').addEventListener('click', () => {
+            this.#ask('', null);
+            this.#queryInput.focus();
+        });
         byId('import').addEventListener('click', () => byId('import-file').click());
         byId('import-file').addEventListener('change', () => void this.#import());
         byId('reset').addEventListener('click', () => void this.#guard('The reset failed', () => this.#reset()));
@@ -165,15 +169,11 @@ class App {
     }
 
     #showPivot() {
-        const like = this.#view.like;
+        const { like, text } = this.#view;
+        byId('search-form').classList.toggle('is-asking', like !== null || text !== '');
         byId('pivot').hidden = like === null;
-        if (like === null) return;
-        const button = make('button', { type: 'button', 'aria-label': `Stop looking for packages like ${like}` }, '\u00d7');
-        button.addEventListener('click', () => {
-            this.#ask('', null);
-            this.#queryInput.focus();
-        });
-        byId('pivot').replaceChildren(`like ${like}`, button);
+        byId('pivot').textContent = like === null ? '' : `like ${like}`;
+        this.#queryInput.placeholder = like === null ? 'Say what you need' : '';
     }
 
     #showExamples() {

@@ -123,26 +123,22 @@ export class Results {
     show(found, { voted, canVote, move = false }) {
         const focused = document.activeElement;
         const focusedName = this.#shown[this.#indexOf(focused)]?.name;
-        /** @type {Map<string, number>} */
-        const before = new Map();
-        if (move && !calm()) {
-            this.#shown.forEach(({ name }, i) =>
-                before.set(name, /** @type {HTMLElement} */ (this.#list.children[i]).offsetTop));
-        }
-        while (this.#list.children.length > found.length) this.#list.lastElementChild?.remove();
-        while (this.#list.children.length < found.length) this.#list.append(this.#makePlace());
-        found.forEach((one, i) => {
-            const place = /** @type {HTMLElement} */ (this.#list.children[i]);
-            this.#fill(place, one, voted.has(one.name), canVote);
-            const top = before.get(one.name);
-            if (top !== undefined && top !== place.offsetTop) {
-                place.animate([{ transform: `translateY(${top - place.offsetTop}px)` }, { transform: 'none' }],
-                    { duration: 420, easing: 'cubic-bezier(.2,.8,.2,1)' });
-            }
-        });
+        const places = /** @type {HTMLCollectionOf<HTMLElement>} */ (this.#list.children);
+        const top = (/** @type {number} */ i) => places[i]?.getBoundingClientRect().top ?? 0;
+        const before = new Map(move && !calm() ? this.#shown.map(({ name }, i) => [name, top(i)]) : []);
+        while (places.length > found.length) this.#list.lastElementChild?.remove();
+        while (places.length < found.length) this.#list.append(this.#makePlace());
+        found.forEach((one, i) => this.#fill(/** @type {HTMLElement} */ (places[i]), one, voted.has(one.name), canVote));
         this.#shown = found;
         this.#canVote = canVote;
+        // The focus goes with the package, and the list scrolls to it, before it is shown how all came here.
         const after = found.findIndex(({ name }) => name === focusedName);
         if (move && after >= 0) this.focus(after, focused?.classList.contains('up') ? 'up' : 'like');
+        found.forEach(({ name }, i) => {
+            const way = (before.get(name) ?? top(i)) - top(i);
+            if (way === 0) return;
+            places[i]?.animate([{ transform: `translateY(${way}px)` }, { transform: 'none' }],
+                { duration: 420, easing: 'cubic-bezier(.2,.8,.2,1)' });
+        });
     }
 }

@@ -16,6 +16,8 @@ const NAME = 'velta-demo';
 const BATCH = 1000;
 /** How far a thumbs-up moves a vector of length 1 towards the query's. */
 const STEP = 0.5;
+/** Candidates that a search in the graph keeps: so many that a list changes only where something has changed. */
+const CANDIDATES = 600;
 
 const PACKAGES = /** @type {const} */ ({
     name: key('string'),
@@ -176,6 +178,7 @@ export class Store {
     async search(query, view, k, at) {
         const found = await this.#packages.search(query, {
             k,
+            ef: CANDIDATES,
             where: conditionOf(view),
             select: [...SHOWN],
             ...(at ? { at } : {}),

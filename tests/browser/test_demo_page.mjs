@@ -192,7 +192,7 @@ test('as one types, the nearest packages come', {}, async (visitor) => {
     assert.equal((await visitor.list()).length, 60);
     assert.notEqual(await visitor.fact('Nodes visited'), '\u2013');
     assert.match(await visitor.text('#strategy'), /graph|exact/);
-    assert.match(await visitor.text('#latency-median'), /\d ms$/);
+    assert.match(await visitor.text('#latency-median'), /\d\sms$/);
     assert.ok((await page.locator('#latency-plot circle').count()) >= 50);
     const sums = await checkQuiet(visitor);
     notes.push(`layout shift of a session of typing: ${sums.unasked.toFixed(4)} unasked, ${sums.all.toFixed(4)} in all; `
@@ -247,6 +247,10 @@ test('filters narrow the list, and every count is right', {}, async (visitor) =>
     const rows = new Map(expected.rows.map((row) => [row.name, row]));
     for (const { name } of shown) assert.ok(Object.values(all).every((passes) => passes(rows.get(name))), name);
     assert.equal(await page.locator('.chip').count(), 7);
+    assert.deepEqual(await tooWide(page), []);
+    const [listEnd, panelStart] = await page.evaluate(() => [document.querySelector('.package'),
+        document.getElementById('store-place')].map((element, i) => element.getBoundingClientRect()[i ? 'left' : 'right']));
+    assert.ok(listEnd <= panelStart, 'the list is under the panel');
     await screenshot(page, 'demo-filters');
     await page.click('.chip:has-text("science")');
     await visitor.settled();
@@ -289,7 +293,7 @@ test('more like this, and back', {}, async (visitor) => {
     await page.goForward();
     await visitor.settled();
     assert.deepEqual(await visitor.list(), like);
-    await page.click('#pivot button');
+    await page.click('#clear-query');
     await visitor.settled();
     assert.equal(await visitor.text('#count'), '9,538 packages by name');
     await checkQuiet(visitor);

@@ -76,7 +76,17 @@ table.get('a', { column: ['size'] });
 
 const w = new Float32Array(3);
 table.insert({ name: 'a', section: 'games', w });
-table.insert([{ name: 'a', section: 'games', w: [1, 2, 3], size: 5n, made: 12, v: null, raw: undefined }]);
+table.insert([
+    {
+        name: 'a',
+        section: 'games',
+        w: [1, 2, 3],
+        size: 5n,
+        made: 12,
+        v: null,
+        raw: undefined,
+    },
+]);
 const given: InsertOf<S> = { name: 'a', section: 'b', w };
 given.size = 7;
 // @ts-expect-error: the key is missing
@@ -94,7 +104,11 @@ table.insert({ name: 'a', section: 'games', w, sise: 5 });
 table.update('a', { size: 4, v: null });
 // @ts-expect-error: there is no such column
 table.update('a', { sise: 4 });
-table.insertColumns({ name: ['a'], size: new BigInt64Array(1), w: new Float32Array(3) });
+table.insertColumns({
+    name: ['a'],
+    size: new BigInt64Array(1),
+    w: new Float32Array(3),
+});
 table.setTtl('a', 5);
 // @ts-expect-error: a time to live is a number or null
 table.setTtl('a', '5');
@@ -126,7 +140,12 @@ table.where(columns);
 
 // ---- searches
 
-const hits = table.search(w, { column: 'w', k: 3, select: ['size', 'name'], where: eq('section', 'games') });
+const hits = table.search(w, {
+    column: 'w',
+    k: 3,
+    select: ['size', 'name'],
+    where: eq('section', 'games'),
+});
 for (const hit of hits) {
     same<typeof hit.key, string>(true);
     same<typeof hit.values, Pick<RowOf<S>, 'size' | 'name'>>(true);
@@ -153,7 +172,12 @@ table.vector('a', { column: 'size' });
 
 // ---- figures
 
-const figures = table.all().aggregate({ n: count(), total: sum('size'), middle: mean('ratio'), last: max('made') });
+const figures = table.all().aggregate({
+    n: count(),
+    total: sum('size'),
+    middle: mean('ratio'),
+    last: max('made'),
+});
 same<typeof figures.n, number>(true);
 same<typeof figures.total, number | bigint | null>(true);
 same<typeof figures.middle, number | null>(true);
@@ -169,7 +193,16 @@ table.all().groupBy('section', { n: count() }, { top: 3, orderBy: 'm' });
 
 // ---- deltas
 
-table.apply('a', { type: 'sparse', indices: new Uint32Array(1), values: new Float32Array(1), mode: 'set' }, { column: 'w' });
+table.apply(
+    'a',
+    {
+        type: 'sparse',
+        indices: new Uint32Array(1),
+        values: new Float32Array(1),
+        mode: 'set',
+    },
+    { column: 'w' },
+);
 table.applyAll([{ key: 'a', operation: { type: 'scale', factor: 2 } }]);
 // @ts-expect-error: there is no such operation
 table.apply('a', { type: 'turn' });
@@ -188,7 +221,11 @@ table.iterate({ start: 5 });
 
 // ---- other keys
 
-const ints = db.table('ints', { id: key('int'), n: { type: 'int', required: true }, o: { type: 'int' } });
+const ints = db.table('ints', {
+    id: key('int'),
+    n: { type: 'int', required: true },
+    o: { type: 'int' },
+});
 ints.get(5);
 ints.get(5n);
 ints.insert({ id: 5, n: 6 });

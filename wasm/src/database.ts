@@ -177,6 +177,7 @@ export class Database {
     readonly #maintenance: Maintenance;
     readonly #watchers = new Map<object, { readonly id: number; readonly subscription: number }>();
     #lastCheckpoint: Date | null = null;
+    #isFailureTold = false;
     #closing: Promise<void> | null = null;
 
     /** @internal */
@@ -246,10 +247,24 @@ export class Database {
         try {
             return call(instance);
         } catch (error) {
-            throw instance.caught(error);
+            throw this.explained(error);
         } finally {
             this.leave(mark);
         }
+    }
+
+    /**
+     * What to throw for an exception of a call. A handle that a failing checkpoint poisoned, after a call that
+     * succeeded, tells that failure (FULL, IO) first, and POISONED from then on.
+     * @internal
+     */
+    explained(error: unknown): unknown {
+        const caught = this.instance.caught(error);
+        const failure = this.#driver?.failure ?? null;
+        if (failure === null || this.instance.poisoned !== null || !(caught instanceof VeltaError)) return caught;
+        const isTold = this.#isFailureTold;
+        this.#isFailureTold ||= caught.code === 'POISONED' || caught.code === failure.code;
+        return caught.code === 'POISONED' && !isTold ? failure : caught;
     }
 
     /** To be called after what may have changed something. @internal */

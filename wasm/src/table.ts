@@ -795,7 +795,7 @@ export class Table<S extends Schema = Schema> {
             const place = (at + DELTA_SIZE) >> 2;
             id = (instance.u32[place] as number) + (instance.u32[place + 1] as number) * 4_294_967_296;
         } catch (error) {
-            throw instance.caught(error);
+            throw this.database.explained(error);
         } finally {
             this.database.leave(mark);
         }

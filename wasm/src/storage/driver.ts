@@ -6,6 +6,8 @@
  * file has size 0 and is made by the first write.
  */
 
+import type { VeltaError } from '../errors.js';
+
 /** The kinds of operations, as delta/storage.h numbers them. */
 export const OPERATION_SIZE = 1;
 export const OPERATION_READ = 2;
@@ -23,6 +25,11 @@ export const FAILED_FULL = -16;
 
 export interface StorageDriver {
     readonly kind: 'indexeddb' | 'opfs' | 'file';
+    /**
+     * The first failure of a writing operation, or null. The engine makes checkpoints by itself after a change that
+     * succeeded; should that fail, the next call is POISONED, and this is the reason that the program is told.
+     */
+    readonly failure: VeltaError | null;
     /**
      * One operation, done when it returns; on IndexedDB a write or sync is then only queued (see durable).
      *

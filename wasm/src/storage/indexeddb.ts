@@ -183,6 +183,36 @@ function range(file: number, first: number, last = Infinity): IDBKeyRange {
     return IDBKeyRange.bound([file, first], [file, last]);
 }
 
+/** Chunks that are read by one request. */
+interface Part {
+    readonly file: 0 | 1;
+    readonly first: number;
+    readonly bytes: number;
+}
+
+function partsOf(sizes: readonly [number, number]): Part[] {
+    const parts: Part[] = [];
+    for (const file of [FILE_DATA, FILE_LOG] as const) {
+        for (let at = 0; at < sizes[file]; at += READ_CHUNKS * CHUNK_BYTES) {
+            const bytes = Math.min(READ_CHUNKS * CHUNK_BYTES, sizes[file] - at);
+            parts.push({ file, first: at / CHUNK_BYTES, bytes });
+        }
+    }
+    return parts;
+}
+
+/** The keys and values of a part's stored chunks. */
+function requestPart(chunks: IDBObjectStore, part: Part | undefined): Promise<[IDBValidKey[], Uint8Array[]]> {
+    if (!part) return Promise.resolve([[], []]);
+    const keys = range(part.file, part.first, part.first + READ_CHUNKS - 1);
+    const both = Promise.all([
+        requested(chunks.getAllKeys(keys)),
+        requested(chunks.getAll(keys) as IDBRequest<Uint8Array[]>),
+    ]);
+    both.catch(() => undefined); /* it is awaited, but perhaps not when reading is given up before */
+    return both;
+}
+
 /** A database's files in IndexedDB. @internal */
 export class IndexedDbDriver implements StorageDriver {
     readonly kind = 'indexeddb';
@@ -227,6 +257,10 @@ export class IndexedDbDriver implements StorageDriver {
             this.poison('another page deletes or upgrades it');
             connection.close();
         };
+    }
+
+    get failure(): VeltaError | null {
+        return this.#failure;
     }
 
     /** Everything from now on fails with this reason. */
@@ -285,25 +319,23 @@ export class IndexedDbDriver implements StorageDriver {
         const sizes = [...this.#sizes] as const;
         const total = sizes[FILE_DATA] + sizes[FILE_LOG];
         const read: ReadFiles = [[], []];
-        let before = 0;
+        let done = 0;
         try {
             const chunks = this.#connection.transaction(CHUNKS, 'readonly').objectStore(CHUNKS);
+            const parts = partsOf(sizes);
+            let next = requestPart(chunks, parts[0]);
+            for (const [i, part] of parts.entries()) {
+                throwIfAborted(options.signal);
+                const [numbers, values] = await next;
+                next = requestPart(chunks, parts[i + 1]); /* so that the browser is never idle */
+                numbers.forEach((key, at) => {
+                    read[part.file][(key as [number, number])[1]] = values[at];
+                });
+                done += part.bytes;
+                options.onProgress?.(done, total);
+            }
             for (const file of [FILE_DATA, FILE_LOG] as const) {
-                const count = Math.ceil(sizes[file] / CHUNK_BYTES);
-                read[file].length = count;
-                for (let first = 0; first < count; first += READ_CHUNKS) {
-                    throwIfAborted(options.signal);
-                    const keys = range(file, first, first + READ_CHUNKS - 1);
-                    const [numbers, values] = await Promise.all([
-                        requested(chunks.getAllKeys(keys)),
-                        requested(chunks.getAll(keys) as IDBRequest<Uint8Array[]>),
-                    ]);
-                    numbers.forEach((key, i) => {
-                        read[file][(key as [number, number])[1]] = values[i];
-                    });
-                    options.onProgress?.(before + Math.min(sizes[file], (first + READ_CHUNKS) * CHUNK_BYTES), total);
-                }
-                before += sizes[file];
+                read[file].length = Math.ceil(sizes[file] / CHUNK_BYTES);
             }
         } catch (error) {
             if (!(error instanceof DOMException)) throw error; /* the caller's own, from onProgress */

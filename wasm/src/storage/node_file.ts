@@ -82,6 +82,7 @@ function transfer(bytes: Uint8Array, position: number, call: (at: number, length
 /** Two files as a storage. @internal */
 export class NodeFileDriver implements StorageDriver {
     readonly kind = 'file';
+    failure: VeltaError | null = null;
     readonly closed: Promise<void>;
     readonly #system: NodeSystem;
     readonly #readOnly: boolean;
@@ -105,14 +106,22 @@ export class NodeFileDriver implements StorageDriver {
 
     execute(kind: number, file: number, offset: number, size: number, bytes: Uint8Array): number {
         const opened = file === FILE_DATA ? this.#files[0] : this.#files[1];
+        const writes = kind !== OPERATION_SIZE && kind !== OPERATION_READ;
+        if (this.#isClosed || (writes && this.#readOnly)) return FAILED_IO;
         try {
-            const writes = kind !== OPERATION_SIZE && kind !== OPERATION_READ;
-            if (this.#isClosed || (writes && this.#readOnly)) return FAILED_IO;
             this.#open(opened, writes);
-            return this.#run(kind, opened, offset, bytes.subarray(0, size));
+            const done = this.#run(kind, opened, offset, bytes.subarray(0, size));
+            if (kind === OPERATION_WRITE && done !== size) this.#note(opened, `${done} of ${size} bytes were written`);
+            return done;
         } catch (error) {
-            return fileError('', opened.path, error).code === 'FULL' ? FAILED_FULL : FAILED_IO;
+            const failed = fileError('cannot use', opened.path, error);
+            if (writes) this.#note(opened, failed);
+            return failed.code === 'FULL' ? FAILED_FULL : FAILED_IO;
         }
+    }
+
+    #note(file: OpenFile, reason: VeltaError | string): void {
+        this.failure ??= reason instanceof VeltaError ? reason : new VeltaError('IO', `'${file.path}': ${reason}`);
     }
 
     /** Opens, and for writing makes, the file; an absent one stays -1 for reading. */

@@ -85,6 +85,7 @@ function transfer(bytes: Uint8Array, at: number, isRead: boolean, call: (part: U
 /** @internal */
 export class OpfsDriver implements StorageDriver {
     readonly kind = 'opfs';
+    failure: VeltaError | null = null;
     readonly closed: Promise<void>;
     readonly #files: readonly [SyncAccessHandle | null, SyncAccessHandle | null];
     readonly #readOnly: boolean;
@@ -107,9 +108,14 @@ export class OpfsDriver implements StorageDriver {
         if (this.#isClosed || (writes && this.#readOnly)) return FAILED_IO;
         if (!handle) return writes ? FAILED_IO : 0; /* absent, which only a reader meets */
         try {
-            return run(handle, kind, offset, bytes.subarray(0, size));
+            const done = run(handle, kind, offset, bytes.subarray(0, size));
+            if (done === FAILED_FULL)
+                this.failure ??= new VeltaError('FULL', 'the browser wrote less than it was given');
+            return done;
         } catch (error) {
-            return FULL_NAMES.includes(nameOf(error)) ? FAILED_FULL : FAILED_IO;
+            const failed = opfsError('writing the database failed', error);
+            if (writes) this.failure ??= failed;
+            return failed.code === 'FULL' ? FAILED_FULL : FAILED_IO;
         }
     }
 

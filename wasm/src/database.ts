@@ -2,8 +2,8 @@
  * A database: tables by name over one handle of the engine, and what concerns them all: durability, history, export,
  * pending work of the indexes, subscriptions.
  *
- * Every call enters and leaves: entering refuses a closed database, a failed module and a call from within another one's
- * callback (BUSY), and notes the argument stack's top, which leaving restores.
+ * Every call enters and leaves: entering refuses a closed database, a failed module and a call from within another
+ * one's callback (BUSY), and notes the argument stack's top, which leaving restores.
  */
 import {
     type ColumnFamily,
@@ -151,8 +151,8 @@ function checkTableName(name: unknown): void {
 function busy(): VeltaError {
     return new VeltaError(
         'BUSY',
-        'the database is in the middle of a call: a callback of it (watch, progress, withVector) must not call it; note ' +
-            'what is to be done and do it afterwards',
+        'the database is in the middle of a call: a callback of it (watch, progress, withVector) must not call it; ' +
+            'note what is to be done and do it afterwards',
     );
 }
 

@@ -1,8 +1,8 @@
 /**
  * velta: an embedded store that finds rows by meaning and by value in one query.
  *
- * `await init()` once; then `createDatabase()` gives a database in memory, `open(name)` one that persists, and tables of
- * typed rows are written, filtered and searched synchronously.
+ * `await init()` once; then `createDatabase()` gives a database in memory, `open(name)` one that persists, and tables
+ * of typed rows are written, filtered and searched synchronously.
  *
  * @packageDocumentation
  */

@@ -2,8 +2,8 @@
  * One instance of the WebAssembly module: its exports, views of its memory, space for arguments, strings, and the ids
  * under which the module calls back.
  *
- * Memory: the views are made anew whenever the memory grows, which happens only in `env.emscripten_resize_heap` here or,
- * in the threads build, in another thread; `refresh` looks for that. So a view must be read from the instance after
+ * Memory: the views are made anew whenever the memory grows, which happens only in `env.emscripten_resize_heap` here
+ * or, in the threads build, in another thread; `refresh` looks for that. So a view must be read from the instance after
  * every call that may allocate, never kept in a variable across one.
  *
  * Arguments: a stack in one block. A call notes `top`, allocates, and puts `top` back when done (`leave`), so calls may

@@ -2,8 +2,8 @@
  * Work in idle moments: linking new rows into the indexes, and checkpoints by time.
  *
  * Both run from timers, so never during another call, and in short slices: a slice links as many nodes as the last
- * one's speed lets fit into its time. Timers do not keep a Node process alive. A failure stops the work; it is thrown by
- * the next `index` or `flush` call of the user, and `stats().maintenanceError` has it meanwhile.
+ * one's speed lets fit into its time. Timers do not keep a Node process alive. A failure stops the work; it is thrown
+ * by the next `index` or `flush` call of the user, and `stats().maintenanceError` has it meanwhile.
  */
 
 /** What maintenance does to its database. @internal */

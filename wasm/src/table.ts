@@ -222,7 +222,8 @@ export class Table<S extends Schema = Schema> {
             throw invalid(
                 names.length === 0
                     ? `table '${this.name}' has no vector column`
-                    : `table '${this.name}' has several vector columns: say which by the option column (${names.join(', ')})`,
+                    : `table '${this.name}' has several vector columns: say which by the option column ` +
+                      `(${names.join(', ')})`,
             );
         }
         const column = this.column(name);
@@ -894,8 +895,8 @@ export class Table<S extends Schema = Schema> {
 
     /**
      * The nearest rows to a query vector.
-     * @throws {VeltaError} INVALID, DIMENSIONS, NOT_FINITE, LIMIT, HISTORY_GONE; of `where` SYNTAX, UNKNOWN_COLUMN, TYPE
-     *     with the position in the text
+     * @throws {VeltaError} INVALID, DIMENSIONS, NOT_FINITE, LIMIT, HISTORY_GONE; of `where` SYNTAX,
+     *     UNKNOWN_COLUMN, TYPE with the position in the text
      */
     search<const C extends ColumnName<S> = never>(
         query: Float32Array | readonly number[],

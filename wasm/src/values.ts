@@ -2,8 +2,8 @@
  * Rows and columns of JavaScript to batches of the engine, and results back to rows and columns.
  *
  * A batch is column-wise (struct velta_values). Rows are taken column by column: one loop per column with the writer of
- * its type, straight into the module's memory. Whatever has the wrong type is refused here, with the column, the row and
- * what came; what only the engine can know (keys that exist, NULL in a required column) is refused there.
+ * its type, straight into the module's memory. Whatever has the wrong type is refused here, with the column, the row
+ * and what came; what only the engine can know (keys that exist, NULL in a required column) is refused there.
  */
 import type { Address } from './abi.js';
 import { VeltaError, describe, invalid, quoted } from './errors.js';
@@ -357,9 +357,9 @@ export type ColumnData =
 
 /**
  * Values by column: an array (null for NULL) or a typed array for each. `int`: BigInt64Array (copied as it is), another
- * typed array or numbers and bigints; `timestamp`: the same in milliseconds, or Dates; `float`: Float64Array (as it is);
- * `bool`: Uint8Array of 0 and 1, or booleans; `string`: strings; `bytes`: Uint8Arrays; `vector`: a Float32Array or a
- * Uint16Array of half-precision bits with rows × dimensions elements (as they are), or one vector per row.
+ * typed array or numbers and bigints; `timestamp`: the same in milliseconds, or Dates; `float`: Float64Array (as it
+ * is); `bool`: Uint8Array of 0 and 1, or booleans; `string`: strings; `bytes`: Uint8Arrays; `vector`: a Float32Array or
+ * a Uint16Array of half-precision bits with rows × dimensions elements (as they are), or one vector per row.
  */
 export type ColumnBatch = Readonly<Record<string, ColumnData | null | undefined>>;
 

@@ -15,7 +15,8 @@ const MEMORY = /** @type {const} */ ([
     ['historyBytes', 'history'],
 ]);
 const KEPT = 100;
-const PLOT = { width: 260, height: 72, pad: 3 };
+/** Times from 0.03 to 300 ms, each ten times the one before the same way up. */
+const PLOT = { width: 264, height: 96, left: 38, pad: 5, least: 0.03, most: 300, lines: [0.1, 1, 10, 100] };
 
 /**
  * What fills the values of a list of facts, in its order.
@@ -35,7 +36,7 @@ function median(values) {
 }
 
 export class Panel {
-    /** @type {number[]} */
+    /** Of the last queries, newest last. @type {{ engine: number, whole: number }[]} */
     #latencies = [];
     #query = factsOf('query-facts');
     #log = factsOf('log-facts');
@@ -52,29 +53,41 @@ export class Panel {
         this.#query([number(explain.matchingRows), percent(explain.selectivity), number(explain.nodesVisited),
             number(explain.rowsScanned), number(explain.rowsReranked), milliseconds(explain.filterMs),
             milliseconds(explain.searchMs)]);
-        this.#latencies = [...this.#latencies, latency].slice(-KEPT);
-        const middle = median(this.#latencies);
-        byId('latency-median').textContent = milliseconds(middle);
-        byId('latency-last').textContent = milliseconds(latency);
-        byId('latency-engine').textContent = milliseconds(explain.filterMs + explain.searchMs);
-        this.#plot(middle);
+        this.#latencies = [...this.#latencies, { engine: explain.filterMs + explain.searchMs, whole: latency }].slice(-KEPT);
+        const [engine, whole] = [median(this.#latencies.map((one) => one.engine)),
+            median(this.#latencies.map((one) => one.whole))];
+        byId('latency-engine').textContent = milliseconds(engine);
+        byId('latency-median').textContent = milliseconds(whole);
+        this.#plot(engine, whole);
     }
 
-    /** @param {number} middle */
-    #plot(middle) {
-        const most = Math.max(...this.#latencies) * 1.1;
-        const y = (/** @type {number} */ ms) => PLOT.height - PLOT.pad - (ms / most) * (PLOT.height - 2 * PLOT.pad);
+    /**
+     * @param {number} engine median
+     * @param {number} whole median
+     */
+    #plot(engine, whole) {
+        const { width, height, left, pad, least, most } = PLOT;
+        const y = (/** @type {number} */ ms) => {
+            const share = Math.log(Math.min(Math.max(ms, least), most) / least) / Math.log(most / least);
+            return height - pad - share * (height - 2 * pad);
+        };
         const x = (/** @type {number} */ i) =>
-            PLOT.width - PLOT.pad - (this.#latencies.length - 1 - i) * ((PLOT.width - 2 * PLOT.pad) / (KEPT - 1));
-        const plot = byId('latency-plot');
-        const line = makeSvg('line',
-            { x1: 0, x2: PLOT.width, y1: y(middle), y2: y(middle), class: 'median' });
-        const last = this.#latencies.length - 1;
-        const dots = this.#latencies.map((ms, i) =>
-            makeSvg('circle', { cx: x(i), cy: y(ms), r: i === last ? 3 : 1.7, class: i === last ? 'last' : 'dot' }));
-        plot.replaceChildren(line, ...dots);
-        plot.setAttribute('aria-label', `Latency of the last ${this.#latencies.length} queries: median `
-            + `${milliseconds(middle)}, at most ${milliseconds(Math.max(...this.#latencies))}`);
+            width - pad - (this.#latencies.length - 1 - i) * ((width - left - 2 * pad) / (KEPT - 1));
+        const across = (/** @type {number} */ ms, /** @type {string} */ kind) =>
+            makeSvg('line', { x1: left, x2: width, y1: y(ms), y2: y(ms), class: kind });
+        const parts = PLOT.lines.flatMap((ms) => {
+            const name = makeSvg('text', { x: left - 5, y: y(ms) + 3 });
+            name.textContent = `${ms} ms`;
+            return [across(ms, 'grid'), name];
+        });
+        parts.push(across(whole, 'median'), across(engine, 'median is-engine'));
+        this.#latencies.forEach((one, i) => {
+            parts.push(makeSvg('circle', { cx: x(i), cy: y(one.whole), r: 1.6 }),
+                makeSvg('circle', { cx: x(i), cy: y(one.engine), r: 1.6, class: 'is-engine' }));
+        });
+        byId('latency-plot').replaceChildren(...parts);
+        byId('latency-plot').setAttribute('aria-label', `Latency of the last ${this.#latencies.length} queries: median `
+            + `${milliseconds(engine)} in the engine, ${milliseconds(whole)} to the worker and back`);
     }
 
     /**

@@ -60,7 +60,10 @@ const onKeylessTable = () => {
 const onNumberedTable = () => {
     const { database } = makeDatabase();
     const table = database.table('numbered', { id: key('int'), size: 'int', at: vector(4, { element: 'f16' }) });
-    table.insert([{ id: 1, size: 1, at: Float32Array.of(0, 0, 0, 1) }, { id: -(2n ** 62n), size: 2 }]);
+    table.insert([
+        { id: 1, size: 1, at: Float32Array.of(0, 0, 0, 1) },
+        { id: -(2n ** 62n), size: 2 },
+    ]);
     return { target: table, database };
 };
 const onQuery = () => {
@@ -360,8 +363,17 @@ describe('before init', () => {
             expect(complaintAbout(error), label).to.equal(undefined);
             expect(error.code, label).to.be.oneOf(['BAD_MODULE', 'INVALID']);
         }
-        for (const options of [{ maxMemory: -1 }, { maxMemory: 1n }, { threads: 0.5 }, { build: 'x' }, { nonsense: 1 }, 7]) {
-            expect((await errorOf(() => velta.init(options))).code, JSON.stringify(String(options))).to.equal('INVALID');
+        for (const options of [
+            { maxMemory: -1 },
+            { maxMemory: 1n },
+            { threads: 0.5 },
+            { build: 'x' },
+            { nonsense: 1 },
+            7,
+        ]) {
+            expect((await errorOf(() => velta.init(options))).code, JSON.stringify(String(options))).to.equal(
+                'INVALID',
+            );
         }
     });
 });
@@ -449,7 +461,11 @@ describe('the wrong time', () => {
                 try {
                     const result = target[name](...good);
                     // What only makes an object out of its arguments may still do so.
-                    if (['where', 'and', 'or', 'select', 'orderBy', 'limit', 'bitmap', 'nextBatch', 'filter'].includes(name)) {
+                    if (
+                        ['where', 'and', 'or', 'select', 'orderBy', 'limit', 'bitmap', 'nextBatch', 'filter'].includes(
+                            name,
+                        )
+                    ) {
                         continue;
                     }
                     await result;
@@ -509,17 +525,23 @@ describe('calls from within calls', () => {
         Object.defineProperty({ ...value }, 'name', { enumerable: true, get: () => (run(), 'outer') });
     const calls = {
         'a row': ({ table }, run) => table.insert(trapped(ROW, run)),
-        'rows': ({ table }, run) => table.insert([{ ...ROW, name: 'first' }, trapped(ROW, run)]),
+        rows: ({ table }, run) => table.insert([{ ...ROW, name: 'first' }, trapped(ROW, run)]),
         'a column': ({ table }, run) =>
-            table.insertColumns(Object.defineProperty({ text: ['t'] }, 'name', { enumerable: true, get: () => (run(), ['outer']) })),
-        'keys': ({ table }, run) => table.delete(new Proxy(['a', 'b'], { get: (keys, name) => (name === '1' && run(), keys[name]) })),
+            table.insertColumns(
+                Object.defineProperty({ text: ['t'] }, 'name', { enumerable: true, get: () => (run(), ['outer']) }),
+            ),
+        keys: ({ table }, run) =>
+            table.delete(new Proxy(['a', 'b'], { get: (keys, name) => (name === '1' && run(), keys[name]) })),
         'a key that is text': ({ table }, run) => table.get({ toString: () => (run(), 'a') }),
-        'options': ({ table }, run) => table.search(QUERY, Object.defineProperty({}, 'k', { enumerable: true, get: () => (run(), 1) })),
+        options: ({ table }, run) =>
+            table.search(QUERY, Object.defineProperty({}, 'k', { enumerable: true, get: () => (run(), 1) })),
         'a delta': ({ table }, run) =>
             table.apply('a', Object.defineProperty({ type: 'dense' }, 'vector', { get: () => (run(), QUERY) })),
-        'deltas': ({ table }, run) =>
-            table.applyAll([{ key: 'a', operation: Object.defineProperty({ type: 'scale' }, 'factor', { get: () => (run(), 2) }) }]),
-        'metadata': ({ table }, run) => table.apply('a', OPERATION, { metadata: { toJSON: () => (run(), {}) } }),
+        deltas: ({ table }, run) =>
+            table.applyAll([
+                { key: 'a', operation: Object.defineProperty({ type: 'scale' }, 'factor', { get: () => (run(), 2) }) },
+            ]),
+        metadata: ({ table }, run) => table.apply('a', OPERATION, { metadata: { toJSON: () => (run(), {}) } }),
         'a schema': ({ database }, run) =>
             database.table('more', Object.defineProperty({}, 'name', { enumerable: true, get: () => (run(), 'int') })),
         'a watcher': ({ table }, run) => {
@@ -570,7 +592,9 @@ describe('calls from within calls', () => {
         const vectorOf = (operation) =>
             Object.defineProperty(operation, 'vector', { get: () => (reads++ === 0 ? new Float32Array(2) : QUERY) });
         const first = table.vector('a');
-        expect((await errorOf(() => table.apply('a', vectorOf({ type: 'dense', mode: 'set' })))).code).to.equal('DIMENSIONS');
+        expect((await errorOf(() => table.apply('a', vectorOf({ type: 'dense', mode: 'set' })))).code).to.equal(
+            'DIMENSIONS',
+        );
         expect(table.vector('a')).to.deep.equal(first);
         reads = 0;
         const keys = new Proxy(['a', 'b'], {
@@ -650,15 +674,68 @@ describe('hostile filters', () => {
     before(() => velta.init());
 
     const texts = [
-        '', ' ', '(', ')', '((', '()', "'", '"', "''", 'size', 'size =', '= 1', 'size = ', 'size == 1', 'size = 1 AND',
-        'AND', 'NOT', 'NOT NOT', 'size = 1 size = 2', 'size IN ()', 'size IN (', 'size IN (1,', 'size BETWEEN 1',
-        'size BETWEEN 1 AND', 'size LIKE 5', "text LIKE '", "text LIKE '%", "size = '1'", 'text = 1', 'free = 2',
-        'embedding = 1', 'nonsense = 1', '"nonsense" = 1', '"', '"size', 'size = 1e', 'size = 1e999999', 'size = --1',
-        'size = 99999999999999999999999999', 'size = 0x10', "raw = x'0'", "raw = x'0g'", 'size = NULL', 'size IS',
-        'size IS NOT', 'size; DROP TABLE packages', 'size = 1 -- comment', 'size\0 = 1', 'größe = 1', '\ud800 = 1',
-        "text = '\ud800'", '€', '\u202e', 'size = ١', 'a'.repeat(1e6), '('.repeat(1e5), 'NOT '.repeat(1e5) + 'free = TRUE',
-        `text = '${'x'.repeat(1e6)}`, `size IN (${'1,'.repeat(1e5)}`, `${'size = 1 AND '.repeat(3e4)}free = TRUE`,
-        `text LIKE '${'%a'.repeat(500)}b'`, '"' + 'n'.repeat(1e5) + '" = 1',
+        '',
+        ' ',
+        '(',
+        ')',
+        '((',
+        '()',
+        "'",
+        '"',
+        "''",
+        'size',
+        'size =',
+        '= 1',
+        'size = ',
+        'size == 1',
+        'size = 1 AND',
+        'AND',
+        'NOT',
+        'NOT NOT',
+        'size = 1 size = 2',
+        'size IN ()',
+        'size IN (',
+        'size IN (1,',
+        'size BETWEEN 1',
+        'size BETWEEN 1 AND',
+        'size LIKE 5',
+        "text LIKE '",
+        "text LIKE '%",
+        "size = '1'",
+        'text = 1',
+        'free = 2',
+        'embedding = 1',
+        'nonsense = 1',
+        '"nonsense" = 1',
+        '"',
+        '"size',
+        'size = 1e',
+        'size = 1e999999',
+        'size = --1',
+        'size = 99999999999999999999999999',
+        'size = 0x10',
+        "raw = x'0'",
+        "raw = x'0g'",
+        'size = NULL',
+        'size IS',
+        'size IS NOT',
+        'size; DROP TABLE packages',
+        'size = 1 -- comment',
+        'size\0 = 1',
+        'größe = 1',
+        '\ud800 = 1',
+        "text = '\ud800'",
+        '€',
+        '\u202e',
+        'size = ١',
+        'a'.repeat(1e6),
+        '('.repeat(1e5),
+        'NOT '.repeat(1e5) + 'free = TRUE',
+        `text = '${'x'.repeat(1e6)}`,
+        `size IN (${'1,'.repeat(1e5)}`,
+        `${'size = 1 AND '.repeat(3e4)}free = TRUE`,
+        `text LIKE '${'%a'.repeat(500)}b'`,
+        '"' + 'n'.repeat(1e5) + '" = 1',
     ];
 
     it('are answered or refused with a place', async () => {
@@ -677,9 +754,14 @@ describe('hostile filters', () => {
             if (error === undefined) continue;
             expect(complaintAbout(error), label).to.equal(undefined);
             expect(error.code, `${label}: ${error.message}`).to.be.oneOf([
-                'SYNTAX', 'UNKNOWN_COLUMN', 'TYPE', 'LIMIT', 'INVALID',
+                'SYNTAX',
+                'UNKNOWN_COLUMN',
+                'TYPE',
+                'LIMIT',
+                'INVALID',
             ]);
-            if (error.code === 'SYNTAX') expect(error.offset, label).to.be.within(0, new TextEncoder().encode(text).length);
+            if (error.code === 'SYNTAX')
+                expect(error.offset, label).to.be.within(0, new TextEncoder().encode(text).length);
         }
         expect(database.export()).to.deep.equal(before);
         await database.close();
@@ -689,8 +771,35 @@ describe('hostile filters', () => {
         const { database, table } = makeDatabase();
         const random = randomFrom(11);
         const pieces = [
-            'size', 'text', 'free', 'weight', 'made', '"raw"', '=', '!=', '<', '>=', '(', ')', ',', 'AND', 'OR', 'NOT', 'IN',
-            'BETWEEN', 'LIKE', 'STARTS WITH', 'CONTAINS', 'IS NULL', 'IS NOT NULL', 'TRUE', '1', '-1.5', "'a'", "x'00'", 'é',
+            'size',
+            'text',
+            'free',
+            'weight',
+            'made',
+            '"raw"',
+            '=',
+            '!=',
+            '<',
+            '>=',
+            '(',
+            ')',
+            ',',
+            'AND',
+            'OR',
+            'NOT',
+            'IN',
+            'BETWEEN',
+            'LIKE',
+            'STARTS WITH',
+            'CONTAINS',
+            'IS NULL',
+            'IS NOT NULL',
+            'TRUE',
+            '1',
+            '-1.5',
+            "'a'",
+            "x'00'",
+            'é',
         ];
         let answered = 0;
         for (let round = 0; round < 5000; round++) {

@@ -12,7 +12,7 @@ ENGINE = ['simd', 'core', 'hnsw', 'delta', 'store']
 LAYERS = ENGINE + ['wasm', 'cli']  # a folder includes itself and the ones before it
 BESIDE = {'cli': {'wasm'}}  # except these
 ROOT_ENTRIES = set(LAYERS) | {'demo', 'bench', 'tests', 'ADR', 'docs', 'Makefile', 'README.md', 'LICENSE', '.ci',
-                              '.gitignore', '.clang-format'}
+                              '.gitignore', '.clang-format', '.prettierrc.json'}
 MAX_FILE_LINES = 1000
 MAX_FUNCTION_LINES = 70
 MAX_LINE_CHARACTERS = 120

@@ -157,7 +157,7 @@ for (const rule of Object.keys(RULES)) {
 }
 const typed = complaints('typescript/bin/tsc', ['-p', 'wasm/tsconfig.json']);
 report(typed.length === 0, 'it compiles', typed);
-const style = ['--config', 'wasm/.prettierrc.json', '--check', '--ignore-path', '/dev/null'];
+const style = ['--config', '.prettierrc.json', '--check', '--ignore-path', '/dev/null'];
 const input = 'const a = "double";';
 const canary = complaints('prettier/bin/prettier.cjs', [...style, '--stdin-filepath', 'a.ts'], {
     input,

@@ -28,15 +28,18 @@ function options(entry, outfile, more = {}) {
         charset: 'utf8',
         legalComments: 'none',
         banner: { js: licence },
-        // Names stay: a stack trace of a user's program should be readable. The user's bundler shortens them.
         minifyWhitespace: true,
         minifySyntax: true,
+        minifyIdentifiers: true,
         logLevel: 'warning',
         ...more,
     };
 }
 
+// Names stay where a user's program calls in: a stack trace should be readable, and the user's bundler shortens them.
+const named = { minifyIdentifiers: false };
 const commonjs = {
+    ...named,
     format: 'cjs',
     define: { 'import.meta.url': 'velta_module_url' },
     banner: { js: `${licence}\n${cjsUrl}` },
@@ -63,7 +66,7 @@ export async function bundle({ source, modules, out }) {
     const index = join(source, 'index.ts');
     const worker = join(source, 'worker', 'entry.ts');
     await Promise.all([
-        build(options(index, join(out, 'velta.js'))),
+        build(options(index, join(out, 'velta.js'), named)),
         build(options(index, join(out, 'velta.cjs'), commonjs)),
         build(options(worker, join(out, 'worker.js'))),
         build(options(join(source, 'thread.ts'), join(out, 'thread.js'))),

@@ -8,7 +8,11 @@ import { join } from 'node:path';
 import { developmentPackage, execute, makeProject, modules } from './tools.mjs';
 
 const SETTINGS = {
-    'moduleResolution bundler': { module: 'esnext', moduleResolution: 'bundler', include: ['bundler.ts', 'types.test.ts'] },
+    'moduleResolution bundler': {
+        module: 'esnext',
+        moduleResolution: 'bundler',
+        include: ['bundler.ts', 'types.test.ts'],
+    },
     'module node16': { module: 'node16', include: ['program.mts', 'program.cts'] },
     'module nodenext': { module: 'nodenext', include: ['program.mts', 'program.cts'] },
 };

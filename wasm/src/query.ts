@@ -55,6 +55,9 @@ export type AggregateValues<A extends Aggregates> = {
     -readonly [N in keyof A]: A[N] extends Aggregate<infer T> ? T : never;
 };
 
+/** Row numbers that there is room for at first, whatever the table. */
+const LEAST_ROOM = 4096;
+
 const AGGREGATE_KINDS = ['count', 'sum', 'min', 'max', 'mean'] as const;
 
 interface State {
@@ -142,14 +145,24 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         return instance.f64[out >> 3] as number;
     }
 
-    /** Matching rows by number, ascending, in argument space. */
+    /**
+     * Matching rows by number, ascending, in argument space. There is room for one row in 32 at first, so that a
+     * selective filter runs once; where more match, it runs again with room for all.
+     */
     #matching(instance: Instance, text: string, most: number): [Address, number] {
         const filter = this.#table.compiled(text);
         const out = instance.space(8);
-        const capacity = Math.min(this.#count(instance, text), most);
-        const rows = instance.space(capacity * 4);
-        instance.check(instance.exports.abi_filter_rows(filter, rows, capacity, out));
-        return [rows, Math.min(capacity, instance.f64[out >> 3] as number)];
+        const { rowCount } = this.#table;
+        const mark = instance.top;
+        let capacity = Math.min(most, Math.max(LEAST_ROOM, rowCount >>> 5));
+        for (;;) {
+            const rows = instance.space(capacity * 4);
+            instance.check(instance.exports.abi_filter_rows(filter, rows, capacity, out));
+            const wanted = Math.min(instance.f64[out >> 3] as number, most);
+            if (wanted <= capacity) return [rows, wanted];
+            instance.leave(mark);
+            capacity = wanted;
+        }
     }
 
     /** The rows in order, in argument space. */

@@ -418,7 +418,8 @@ describe('DeltaVectorDB', () => {
                 traces.push(new Uint8Array(vector.buffer.slice(0, 12)));
                 const found = async () => {
                     await db.flush();
-                    const files = await Promise.all((await readdir(directory)).map((name) => readFile(`${directory}/${name}`)));
+                    const names = await readdir(directory);
+                    const files = await Promise.all(names.map((name) => readFile(`${directory}/${name}`)));
                     return traces.map((trace) => files.some((bytes) => bytes.includes(trace)));
                 };
                 db.applyDelta({ ...create('the-secret-id', vector), metadata: { note: 'the-secret-note' } });
@@ -429,7 +430,6 @@ describe('DeltaVectorDB', () => {
                 db.compact();
                 expect(await found()).to.deep.equal([false, false, false]);
                 await db.close();
-                expect([...(await readdir(directory))]).to.not.deep.equal([]);
                 const again = await DeltaVectorDB.open('secrets', { directory, storage: 'file' });
                 opened.push(again);
                 expect(again.getVector('kept')).to.deep.equal(vector.map((x) => -x));

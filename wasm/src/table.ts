@@ -52,6 +52,7 @@ import {
     batchOfRows,
     columnList,
     millisecondsOf,
+    readVector,
     readers,
     rowOfReaders,
     unknownColumn,
@@ -223,7 +224,7 @@ export class Table<S extends Schema = Schema> {
                 names.length === 0
                     ? `table '${this.name}' has no vector column`
                     : `table '${this.name}' has several vector columns: say which by the option column ` +
-                      `(${names.join(', ')})`,
+                          `(${names.join(', ')})`,
             );
         }
         const column = this.column(name);
@@ -692,27 +693,29 @@ export class Table<S extends Schema = Schema> {
 
     /**
      * A copy of the vector of the row with a key; null if the row does not live or its vector is NULL.
-     * @param options - `column`: needed where there are several vector columns; `at`: the state at that time
-     * @throws {VeltaError} HISTORY_GONE
+     * @param options - `column`: needed where there are several vector columns; `at`: the state at that time; `into`:
+     *     an array that gets the elements and is given back, which is faster than a new one
+     * @throws {VeltaError} HISTORY_GONE, DIMENSIONS
      */
     vector(
         key: KeyOf<S>,
-        options?: { readonly column?: ColumnOfType<S, 'vector'>; readonly at?: Date | number },
+        options?: {
+            readonly column?: ColumnOfType<S, 'vector'>;
+            readonly at?: Date | number;
+            readonly into?: Float32Array;
+        },
     ): Float32Array | null {
-        if (options !== undefined) checkOptions('vector', options, ['column', 'at']);
+        if (options !== undefined) checkOptions('vector', options, ['column', 'at', 'into']);
         const instance = this.#instance;
         const mark = this.enter();
         try {
             const at = options === undefined ? 0 : timeOf(options.at);
-            const column =
-                this.#onlyVector !== null && options?.column === undefined
-                    ? this.#onlyVector
-                    : this.vectorColumn(options?.column);
+            const column = this.vectorColumn(options?.column);
             const row = this.find(key, at);
             if (row === NO_ROW) return null;
             let address = at === 0 ? instance.exports.abi_vector_view(this.handle, column.address, row) >>> 0 : 0;
             if (address === 0) address = this.#copyVector(column, row, at);
-            return address === 0 ? null : instance.f32.slice(address >> 2, (address >> 2) + column.dimensions);
+            return address === 0 ? null : readVector(instance, address, column, options?.into);
         } catch (error) {
             throw instance.caught(error);
         } finally {

@@ -130,6 +130,24 @@ function writeVector(instance: Instance, at: Address, value: unknown, column: Co
     }
 }
 
+/** A copy of the vector at an address, in a new array or in the one given. @internal */
+export function readVector(
+    instance: Instance,
+    address: Address,
+    column: ColumnInfo,
+    into: Float32Array | undefined,
+): Float32Array {
+    const place = address >> 2;
+    const { dimensions, name } = column;
+    if (into === undefined) return instance.f32.slice(place, place + dimensions);
+    if (!(into instanceof Float32Array) || into.length !== dimensions) {
+        const text = `into must be a Float32Array of the ${dimensions} elements of column '${name}'`;
+        throw new VeltaError('DIMENSIONS', `${text}, not ${describe(into)}`);
+    }
+    into.set(instance.f32.subarray(place, place + dimensions));
+    return into;
+}
+
 /** Whether the memory behind a view was transferred away. @internal */
 export function isDetached(view: ArrayBufferView): boolean {
     try {

@@ -543,6 +543,13 @@ describe('Table', () => {
             table.insert([{ k: 'a', v: [1, 2, 3] }, { k: 'b' }]);
             const copy = table.vector('a');
             expect(copy).to.deep.equal(new Float32Array([1, 2, 3]));
+            const into = new Float32Array(3);
+            expect(table.vector('a', { into })).to.equal(into);
+            expect(into).to.deep.equal(copy);
+            thrown('DIMENSIONS', /into must be a Float32Array of the 3 elements of column 'v'/, () =>
+                table.vector('a', { into: new Float32Array(4) }),
+            );
+            thrown('DIMENSIONS', /not an array of 3/, () => table.vector('a', { into: [1, 2, 3] }));
             copy[0] = 9;
             expect(table.vector('a')[0]).to.equal(1);
             expect([table.vector('b'), table.vector('c'), table.withVector('b', () => 1)]).to.deep.equal([

@@ -423,7 +423,12 @@ describe('DeltaVectorDB', () => {
                     return traces.map((trace) => files.some((bytes) => bytes.includes(trace)));
                 };
                 db.applyDelta({ ...create('the-secret-id', vector), metadata: { note: 'the-secret-note' } });
-                db.applyDelta(create('kept', vector.map((x) => -x)));
+                db.applyDelta(
+                    create(
+                        'kept',
+                        vector.map((x) => -x),
+                    ),
+                );
                 db.database.checkpoint();
                 expect(await found()).to.deep.equal([true, true, true]);
                 db.applyDelta(del('the-secret-id'));

@@ -53,7 +53,7 @@ def encode(text, known, weight, matrix):
 
 
 def queries_like_people_s():
-    """Lists of queries by name: typed ones, and the summaries of packages that the data hold back, whole and in part."""
+    """Lists of queries by name: typed ones, and summaries of packages that the data hold back, whole and in part."""
     held = [json.loads(line) for line in (source / "queries/queries.jsonl").read_text().splitlines()]
     sections = {row["section"] for row in rows}
     held = [row["summary"] for row in held if row["section"] in sections]

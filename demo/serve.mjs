@@ -123,8 +123,17 @@ function listen(server, port) {
 
 /** Fetches what the page needs before it can show anything; throws where one is missing. */
 async function check(address) {
-    for (const path of ['', 'main.js', 'style.css', 'velta/velta.js', 'velta/worker.js', 'data/rows.jsonl',
-        'data/vectors.npy', 'encoder/terms.txt', 'encoder/projection.npy']) {
+    for (const path of [
+        '',
+        'main.js',
+        'style.css',
+        'velta/velta.js',
+        'velta/worker.js',
+        'data/rows.jsonl',
+        'data/vectors.npy',
+        'encoder/terms.txt',
+        'encoder/projection.npy',
+    ]) {
         const got = await fetch(address + path);
         const size = (await got.arrayBuffer()).byteLength;
         if (!got.ok || size === 0) throw new Error(`${path || 'the page'}: ${got.status}`);

@@ -59,7 +59,10 @@ export function sentence(error) {
 /** The rails become sheets where there is no room for them: their content moves into a dialog, and back. */
 export function setUpSheets() {
     const sheet = /** @type {HTMLDialogElement} */ (byId('sheet'));
-    for (const [id, title] of [['filters', 'Filters'], ['store', 'Store']]) {
+    for (const [id, title] of [
+        ['filters', 'Filters'],
+        ['store', 'Store'],
+    ]) {
         if (!id || !title) continue;
         byId(`open-${id}`).addEventListener('click', () => {
             const content = byId(id);

@@ -60,7 +60,10 @@ export function readNpy(file) {
 
 /** @param {Uint8Array<ArrayBuffer>} bytes */
 function readLines(bytes) {
-    return new TextDecoder().decode(bytes).split('\n').filter((line) => line !== '');
+    return new TextDecoder()
+        .decode(bytes)
+        .split('\n')
+        .filter((line) => line !== '');
 }
 
 /**

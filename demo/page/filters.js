@@ -17,8 +17,11 @@ const LANGUAGES_SHOWN = 7;
 function makeChoice(name, onChange) {
     const box = make('input', { type: 'checkbox' });
     const count = make('span', { className: 'choice-count' }, '\u00a0');
-    const item = make('li', { className: 'choice' },
-        make('label', {}, box, make('span', { className: 'choice-name' }, name), count));
+    const item = make(
+        'li',
+        { className: 'choice' },
+        make('label', {}, box, make('span', { className: 'choice-name' }, name), count),
+    );
     box.addEventListener('change', () => onChange(box.checked));
     return {
         item,
@@ -91,8 +94,9 @@ export class Filters {
      * @param {'sections' | 'languages'} list
      */
     #fill(id, values, list) {
-        const choices = new Map(values.map((value) =>
-            [value, makeChoice(value, (on) => this.#toggle(list, value, on))]));
+        const choices = new Map(
+            values.map((value) => [value, makeChoice(value, (on) => this.#toggle(list, value, on))]),
+        );
         byId(id).replaceChildren(...[...choices.values()].map((choice) => choice.item));
         return choices;
     }
@@ -181,23 +185,35 @@ export class Filters {
         const chips = [];
         for (const name of view.sections) chips.push([name, () => this.#toggle('sections', name, false)]);
         for (const name of view.languages) {
-            chips.push([name === NO_LANGUAGE ? 'language not known' : name, () => this.#toggle('languages', name, false)]);
+            chips.push([
+                name === NO_LANGUAGE ? 'language not known' : name,
+                () => this.#toggle('languages', name, false),
+            ]);
         }
         for (const index of view.depends) {
             chips.push([`depends on ${DEPENDS_CLASSES[index]?.name}`, () => this.#toggle('depends', index, false)]);
         }
         if (hasSize(view)) {
-            chips.push([`${sizeName(view.sizeFrom)} to ${sizeName(view.sizeTo + 1)}`, () => {
-                Object.assign(view, { sizeFrom: SIZE_CLASSES.first, sizeTo: SIZE_CLASSES.last });
-                this.#changed();
-            }]);
+            chips.push([
+                `${sizeName(view.sizeFrom)} to ${sizeName(view.sizeTo + 1)}`,
+                () => {
+                    Object.assign(view, { sizeFrom: SIZE_CLASSES.first, sizeTo: SIZE_CLASSES.last });
+                    this.#changed();
+                },
+            ]);
         }
-        byId('chips').replaceChildren(...chips.map(([text, remove]) => {
-            const button = make('button', { type: 'button', className: 'chip', 'aria-label': `Remove filter: ${text}` },
-                text, make('span', { 'aria-hidden': 'true' }, '\u00d7'));
-            button.addEventListener('click', remove);
-            return make('li', {}, button);
-        }));
+        byId('chips').replaceChildren(
+            ...chips.map(([text, remove]) => {
+                const button = make(
+                    'button',
+                    { type: 'button', className: 'chip', 'aria-label': `Remove filter: ${text}` },
+                    text,
+                    make('span', { 'aria-hidden': 'true' }, '\u00d7'),
+                );
+                button.addEventListener('click', remove);
+                return make('li', {}, button);
+            }),
+        );
     }
 
     /** @param {Counts} counts */
@@ -214,9 +230,12 @@ export class Filters {
             choice.show(view.languages.includes(name), left, name === NO_LANGUAGE ? Infinity : most(known));
         }
         const depends = DEPENDS_CLASSES.map(({ from, to }) =>
-            [...counts.depends].reduce((sum, [n, many]) => (Number(n) >= from && Number(n) <= to ? sum + many : sum), 0));
-        this.#depends.forEach((choice, i) =>
-            choice.show(view.depends.includes(i), depends[i] ?? 0, most(depends)));
+            [...counts.depends].reduce(
+                (sum, [n, many]) => (Number(n) >= from && Number(n) <= to ? sum + many : sum),
+                0,
+            ),
+        );
+        this.#depends.forEach((choice, i) => choice.show(view.depends.includes(i), depends[i] ?? 0, most(depends)));
         const mostSize = most([...counts.size_class.values()]);
         [...byId('size-bars').children].forEach((bar, i) => {
             const left = counts.size_class.get(i + SIZE_CLASSES.first) ?? 0;

@@ -1,4 +1,4 @@
-/* The first visit: the packages are fetched and put into the store, with a bar that tells the truth and can be stopped. */
+/* The first visit: packages are fetched and put into the store, with a bar that tells the truth; it can be stopped. */
 import { byId, bytes, number } from './dom.js';
 import { ask, sentence } from './dialogs.js';
 import { fetchPackages } from './files.js';

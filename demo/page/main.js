@@ -81,7 +81,8 @@ class App {
         await this.#refresh();
         document.documentElement.classList.add('is-ready');
         // Where there is a keyboard, it is meant for the search; on a phone it would cover half of the page.
-        if (document.activeElement === document.body && matchMedia('(min-width: 760px)').matches) this.#queryInput.focus();
+        if (document.activeElement === document.body && matchMedia('(min-width: 760px)').matches)
+            this.#queryInput.focus();
         void this.#finishIndex();
     }
 
@@ -177,14 +178,17 @@ class App {
     }
 
     #showExamples() {
-        byId('understood').replaceChildren('Try ', ...EXAMPLES.map((text) => {
-            const button = make('button', { type: 'button', className: 'link' }, text);
-            button.addEventListener('click', () => {
-                this.#ask(text, null);
-                this.#queryInput.focus();
-            });
-            return button;
-        }));
+        byId('understood').replaceChildren(
+            'Try ',
+            ...EXAMPLES.map((text) => {
+                const button = make('button', { type: 'button', className: 'link' }, text);
+                button.addEventListener('click', () => {
+                    this.#ask(text, null);
+                    this.#queryInput.focus();
+                });
+                return button;
+            }),
+        );
     }
 
     /** Makes the list anew; while one search is under way, the last of those asked for waits. */
@@ -302,18 +306,23 @@ class App {
     async #vote(name) {
         const query = this.#query;
         if (!query || this.#timeline.at !== null) return;
-        const voting = this.#voting.then(() => this.#guard('The thumbs-up was not taken', async () => {
-            const kind = this.#voted().has(name) ? 'undo' : 'up';
-            const before = this.#results.names.indexOf(name) + 1;
-            await this.#store.vote(name, query.vector, query.name, kind);
-            await this.#readChanges();
-            this.#move = true;
-            await this.#refresh();
-            const after = this.#results.names.indexOf(name) + 1;
-            if (this.#query?.name !== query.name) return;
-            const moved = after === before ? `stays at ${after}` : `${before} \u2192 ${after || 'further down'}`;
-            note(`${name}: ${moved}`, kind === 'up' ? { label: 'Undo', act: () => void this.#vote(name) } : undefined);
-        }));
+        const voting = this.#voting.then(() =>
+            this.#guard('The thumbs-up was not taken', async () => {
+                const kind = this.#voted().has(name) ? 'undo' : 'up';
+                const before = this.#results.names.indexOf(name) + 1;
+                await this.#store.vote(name, query.vector, query.name, kind);
+                await this.#readChanges();
+                this.#move = true;
+                await this.#refresh();
+                const after = this.#results.names.indexOf(name) + 1;
+                if (this.#query?.name !== query.name) return;
+                const moved = after === before ? `stays at ${after}` : `${before} \u2192 ${after || 'further down'}`;
+                note(
+                    `${name}: ${moved}`,
+                    kind === 'up' ? { label: 'Undo', act: () => void this.#vote(name) } : undefined,
+                );
+            }),
+        );
         this.#voting = voting;
         await voting;
     }
@@ -333,7 +342,9 @@ class App {
 
     async #export() {
         const snapshot = await this.#store.export();
-        const address = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (snapshot)], { type: 'application/octet-stream' }));
+        const address = URL.createObjectURL(
+            new Blob([/** @type {BlobPart} */ (snapshot)], { type: 'application/octet-stream' }),
+        );
         const name = `debian-packages-${new Date().toISOString().slice(0, 10)}.velta`;
         make('a', { href: address, download: name }).click();
         setTimeout(() => URL.revokeObjectURL(address), 60_000);
@@ -353,9 +364,11 @@ class App {
     }
 
     async #reset() {
-        const sure = await ask('Delete everything?',
+        const sure = await ask(
+            'Delete everything?',
             'Your thumbs-ups and the history are lost; the packages are fetched anew.',
-            { ok: 'Delete and fetch anew', other: 'Keep' });
+            { ok: 'Delete and fetch anew', other: 'Keep' },
+        );
         if (!sure) return;
         /** @type {HTMLDialogElement} */ (byId('sheet')).close();
         await this.#fill();
@@ -384,9 +397,13 @@ async function openStore() {
             });
         } catch (error) {
             const locked = error instanceof Error && 'code' in error && error.code === 'LOCKED';
-            await ask(locked ? 'Open in another tab' : 'The store cannot be opened',
-                locked ? 'One tab at a time works with the store. Close the other one, then try again.' : sentence(error),
-                { ok: 'Try again' });
+            await ask(
+                locked ? 'Open in another tab' : 'The store cannot be opened',
+                locked
+                    ? 'One tab at a time works with the store. Close the other one, then try again.'
+                    : sentence(error),
+                { ok: 'Try again' },
+            );
         }
     }
 }

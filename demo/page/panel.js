@@ -5,13 +5,16 @@ import { byId, bytes, makeSvg, milliseconds, moment, number, percent } from './d
 const STRATEGIES = /** @type {Record<string, string>} */ ({
     'exact scan of vectors': 'every matching row, by its vector',
     'exact scan of codes': 'every matching row by its code, the best by their vectors',
-    'graph': 'from neighbour to neighbour in the HNSW graph',
+    graph: 'from neighbour to neighbour in the HNSW graph',
     'filtered graph': 'the HNSW graph, through matching rows only',
     'graph, then exact scan': 'the graph was given up: too few rows match',
 });
 /** Fields of the statistics, in the order of the legend. */
 const MEMORY = /** @type {const} */ ([
-    ['vectorBytes', 'vectors'], ['indexBytes', 'index'], ['columnBytes', 'columns'], ['dictionaryBytes', 'strings'],
+    ['vectorBytes', 'vectors'],
+    ['indexBytes', 'index'],
+    ['columnBytes', 'columns'],
+    ['dictionaryBytes', 'strings'],
     ['historyBytes', 'history'],
 ]);
 const KEPT = 100;
@@ -50,12 +53,22 @@ export class Panel {
     showQuery(explain, latency) {
         byId('strategy').textContent = explain.strategy;
         byId('strategy-text').textContent = STRATEGIES[explain.strategy] ?? '';
-        this.#query([number(explain.matchingRows), percent(explain.selectivity), number(explain.nodesVisited),
-            number(explain.rowsScanned), number(explain.rowsReranked), milliseconds(explain.filterMs),
-            milliseconds(explain.searchMs)]);
-        this.#latencies = [...this.#latencies, { engine: explain.filterMs + explain.searchMs, whole: latency }].slice(-KEPT);
-        const [engine, whole] = [median(this.#latencies.map((one) => one.engine)),
-            median(this.#latencies.map((one) => one.whole))];
+        this.#query([
+            number(explain.matchingRows),
+            percent(explain.selectivity),
+            number(explain.nodesVisited),
+            number(explain.rowsScanned),
+            number(explain.rowsReranked),
+            milliseconds(explain.filterMs),
+            milliseconds(explain.searchMs),
+        ]);
+        this.#latencies = [...this.#latencies, { engine: explain.filterMs + explain.searchMs, whole: latency }].slice(
+            -KEPT,
+        );
+        const [engine, whole] = [
+            median(this.#latencies.map((one) => one.engine)),
+            median(this.#latencies.map((one) => one.whole)),
+        ];
         byId('latency-engine').textContent = milliseconds(engine);
         byId('latency-median').textContent = milliseconds(whole);
         this.#plot(engine, whole);
@@ -82,12 +95,17 @@ export class Panel {
         });
         parts.push(across(whole, 'median'), across(engine, 'median is-engine'));
         this.#latencies.forEach((one, i) => {
-            parts.push(makeSvg('circle', { cx: x(i), cy: y(one.whole), r: 1.6 }),
-                makeSvg('circle', { cx: x(i), cy: y(one.engine), r: 1.6, class: 'is-engine' }));
+            parts.push(
+                makeSvg('circle', { cx: x(i), cy: y(one.whole), r: 1.6 }),
+                makeSvg('circle', { cx: x(i), cy: y(one.engine), r: 1.6, class: 'is-engine' }),
+            );
         });
         byId('latency-plot').replaceChildren(...parts);
-        byId('latency-plot').setAttribute('aria-label', `Latency of the last ${this.#latencies.length} queries: median `
-            + `${milliseconds(engine)} in the engine, ${milliseconds(whole)} to the worker and back`);
+        byId('latency-plot').setAttribute(
+            'aria-label',
+            `Latency of the last ${this.#latencies.length} queries: median ` +
+                `${milliseconds(engine)} in the engine, ${milliseconds(whole)} to the worker and back`,
+        );
     }
 
     /**
@@ -97,10 +115,16 @@ export class Panel {
      */
     showStore(stats, log, kind) {
         const place = kind === 'opfs' ? 'OPFS' : kind === 'indexeddb' ? 'IndexedDB' : kind;
-        this.#log([bytes(log.bytes), bytes(log.rawBytes),
+        this.#log([
+            bytes(log.bytes),
+            bytes(log.rawBytes),
             log.bytes > 0 && log.rawBytes > 0 ? `${(log.rawBytes / log.bytes).toFixed(2)} to 1` : null,
-            bytes(log.dataBytes), number(log.sequence), number(stats.indexPending),
-            log.lastCheckpoint ? moment(log.lastCheckpoint) : null, `${place}, ${stats.simd}`]);
+            bytes(log.dataBytes),
+            number(log.sequence),
+            number(stats.indexPending),
+            log.lastCheckpoint ? moment(log.lastCheckpoint) : null,
+            `${place}, ${stats.simd}`,
+        ]);
         const budget = stats.memoryBudgetBytes;
         byId('memory-used').textContent = bytes(stats.memoryUsedBytes);
         byId('memory-budget').textContent = bytes(budget);

@@ -68,7 +68,9 @@ export class Results {
      * @param {'like' | 'up'} [button]
      */
     focus(index, button = 'like') {
-        /** @type {HTMLElement | null | undefined} */ (this.#list.children[index]?.querySelector(`.${button}`))?.focus();
+        /** @type {HTMLElement | null | undefined} */ (
+            this.#list.children[index]?.querySelector(`.${button}`)
+        )?.focus();
     }
 
     #makePlace() {
@@ -76,13 +78,25 @@ export class Results {
         const name = make('a', { className: 'name', target: '_blank', rel: 'noreferrer' });
         place.append(
             make('span', { className: 'rank', 'aria-hidden': 'true' }),
-            make('div', { className: 'what' }, name, make('p', { className: 'summary' }),
-                make('p', { className: 'facts-line' })),
-            make('p', { className: 'near' }, make('span', { className: 'score' }),
-                make('span', { className: 'track', 'aria-hidden': 'true' }, make('span', { className: 'dot' }))),
-            make('div', { className: 'acts' },
+            make(
+                'div',
+                { className: 'what' },
+                name,
+                make('p', { className: 'summary' }),
+                make('p', { className: 'facts-line' }),
+            ),
+            make(
+                'p',
+                { className: 'near' },
+                make('span', { className: 'score' }),
+                make('span', { className: 'track', 'aria-hidden': 'true' }, make('span', { className: 'dot' })),
+            ),
+            make(
+                'div',
+                { className: 'acts' },
                 make('button', { type: 'button', className: 'like' }, icon('like'), make('span', {}, 'More like this')),
-                make('button', { type: 'button', className: 'up' }, icon('up'))),
+                make('button', { type: 'button', className: 'up' }, icon('up')),
+            ),
         );
         return place;
     }
@@ -99,9 +113,14 @@ export class Results {
         link.textContent = found.name;
         link.href = `https://packages.debian.org/bookworm/${encodeURIComponent(found.name)}`;
         part('summary').textContent = found.summary;
-        part('facts-line').textContent = [found.section, found.language, `${bytes(found.installed_kb * 1024)} installed`,
-            found.depends === 0 ? 'no dependencies' : several(found.depends, 'dependency', 'dependencies')]
-            .filter((text) => text !== null).join(' \u00b7 ');
+        part('facts-line').textContent = [
+            found.section,
+            found.language,
+            `${bytes(found.installed_kb * 1024)} installed`,
+            found.depends === 0 ? 'no dependencies' : several(found.depends, 'dependency', 'dependencies'),
+        ]
+            .filter((text) => text !== null)
+            .join(' \u00b7 ');
         const near = part('near');
         near.classList.toggle('is-absent', found.score === null);
         const score = Math.min(1, Math.max(0, found.score ?? 0));
@@ -128,7 +147,9 @@ export class Results {
         const before = new Map(move && !calm() ? this.#shown.map(({ name }, i) => [name, top(i)]) : []);
         while (places.length > found.length) this.#list.lastElementChild?.remove();
         while (places.length < found.length) this.#list.append(this.#makePlace());
-        found.forEach((one, i) => this.#fill(/** @type {HTMLElement} */ (places[i]), one, voted.has(one.name), canVote));
+        found.forEach((one, i) =>
+            this.#fill(/** @type {HTMLElement} */ (places[i]), one, voted.has(one.name), canVote),
+        );
         this.#shown = found;
         this.#canVote = canVote;
         // The focus goes with the package, and the list scrolls to it, before it is shown how all came here.
@@ -137,8 +158,10 @@ export class Results {
         found.forEach(({ name }, i) => {
             const way = (before.get(name) ?? top(i)) - top(i);
             if (way === 0) return;
-            places[i]?.animate([{ transform: `translateY(${way}px)` }, { transform: 'none' }],
-                { duration: 420, easing: 'cubic-bezier(.2,.8,.2,1)' });
+            places[i]?.animate([{ transform: `translateY(${way}px)` }, { transform: 'none' }], {
+                duration: 420,
+                easing: 'cubic-bezier(.2,.8,.2,1)',
+            });
         });
     }
 }

@@ -2,8 +2,8 @@
  * Looks at a snapshot, and puts it in the store's place. This is done beside the page because OPFS gives a database's
  * file only to workers, and because the memory of a second module is given back when the worker ends.
  *
- * In: { step: 'check', snapshot, init }, then { step: 'restore', name, snapshot, storage }. Out, for each: { error: null },
- * or { error } as VeltaError.toJSON gives it.
+ * In: { step: 'check', snapshot, init }, then { step: 'restore', name, snapshot, storage }. Out, for each:
+ * { error: null }, or { error } as VeltaError.toJSON gives it.
  */
 import { VeltaError, importDatabase, init, restore } from './velta/velta.js';
 
@@ -14,8 +14,8 @@ import { VeltaError, importDatabase, init, restore } from './velta/velta.js';
 async function check(snapshot, options) {
     await init(options);
     const database = importDatabase(snapshot);
-    const complete = database.hasTable('packages') && database.hasTable('changes')
-        && database.table('changes').liveCount > 0;
+    const complete =
+        database.hasTable('packages') && database.hasTable('changes') && database.table('changes').liveCount > 0;
     await database.close();
     if (!complete) throw new VeltaError('INVALID', 'it is a velta snapshot, but not one of this demo');
 }
@@ -26,6 +26,8 @@ addEventListener('message', async ({ data }) => {
         else await restore(data.name, data.snapshot, data.storage);
         postMessage({ error: null });
     } catch (error) {
-        postMessage({ error: error instanceof VeltaError ? error.toJSON() : { code: 'WORKER', message: String(error) } });
+        postMessage({
+            error: error instanceof VeltaError ? error.toJSON() : { code: 'WORKER', message: String(error) },
+        });
     }
 });

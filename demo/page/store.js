@@ -1,13 +1,26 @@
 /*
- * The packages in a velta store: with snapshot_worker.js, all that calls the library. The store lives in a worker and keeps itself
- * in this browser's storage (OPFS, or IndexedDB where there is none).
+ * The packages in a velta store: with snapshot_worker.js, all that calls the library. The store lives in a
+ * worker and keeps itself in this browser's storage (OPFS, or IndexedDB where there is none).
  *
  * Two tables. `packages` holds the rows and their vectors. `changes` tells what happened when: it is what the time
  * slider goes by, and it travels with a snapshot like everything else.
  */
 import {
-    VeltaError, and, between, count, deleteDatabase, eq, gte, inList, isNull, key, lt, openWorker, or,
-    required, vector,
+    VeltaError,
+    and,
+    between,
+    count,
+    deleteDatabase,
+    eq,
+    gte,
+    inList,
+    isNull,
+    key,
+    lt,
+    openWorker,
+    or,
+    required,
+    vector,
 } from 'velta';
 import { DIMENSIONS } from './encoder.js';
 import { DEPENDS_CLASSES, NO_LANGUAGE, hasSize } from './view.js';
@@ -73,7 +86,9 @@ export function conditionOf(view, except) {
     }
     if (view.depends.length > 0 && except !== 'depends') {
         const classes = view.depends.flatMap((index) => DEPENDS_CLASSES[index] ?? []);
-        parts.push(or(...classes.map(({ from, to }) => (from === to ? eq('depends', from) : between('depends', from, to)))));
+        parts.push(
+            or(...classes.map(({ from, to }) => (from === to ? eq('depends', from) : between('depends', from, to)))),
+        );
     }
     if (hasSize(view) && except !== 'size_class') {
         parts.push(gte('installed_kb', 2 ** view.sizeFrom), lt('installed_kb', 2 ** (view.sizeTo + 1)));
@@ -194,7 +209,13 @@ export class Store {
      */
     async browse(view, limit) {
         const query = this.#packages.where(conditionOf(view));
-        const [rows, matching] = await Promise.all([query.select(...SHOWN).limit(limit).toArray(), query.count()]);
+        const [rows, matching] = await Promise.all([
+            query
+                .select(...SHOWN)
+                .limit(limit)
+                .toArray(),
+            query.count(),
+        ]);
         return { packages: rows.map((row) => /** @type {Found} */ ({ ...row, score: null })), matching };
     }
 

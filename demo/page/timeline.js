@@ -46,11 +46,13 @@ export class Timeline {
         this.#input.min = last === 0 ? '-1' : '0';
         if (wasNow) this.#input.value = String(last);
         this.#input.disabled = last === 0;
-        byId('ticks').replaceChildren(...changes.map((change, i) => {
-            const tick = make('span', { className: `tick is-${change.kind}` });
-            tick.style.setProperty('--place', String(last > 0 ? i / last : 1));
-            return tick;
-        }));
+        byId('ticks').replaceChildren(
+            ...changes.map((change, i) => {
+                const tick = make('span', { className: `tick is-${change.kind}` });
+                tick.style.setProperty('--place', String(last > 0 ? i / last : 1));
+                return tick;
+            }),
+        );
         this.#show();
     }
 
@@ -60,12 +62,12 @@ export class Timeline {
         const chosen = this.#changes[step];
         const later = this.#changes.length - 1 - step;
         document.documentElement.classList.toggle('is-past', at !== null);
-        this.#input.setAttribute('aria-valuetext',
-            at && chosen ? `${moment(at)}, ${describe(chosen)}` : 'now');
+        this.#input.setAttribute('aria-valuetext', at && chosen ? `${moment(at)}, ${describe(chosen)}` : 'now');
         byId('time-text').textContent = at ? moment(at) : 'Now';
         this.#button.disabled = at === null;
         byId('as-of').textContent = at && chosen ? `As of ${moment(at)}, ${describe(chosen)}` : '';
         byId('as-of-more').textContent = at
-            ? `${several(later, 'later change')} left out; nothing can be changed in the past` : '';
+            ? `${several(later, 'later change')} left out; nothing can be changed in the past`
+            : '';
     }
 }

@@ -82,7 +82,10 @@ export function fromAddress(hash) {
     view.like = parts.get('like') || null;
     view.sections = parts.getAll('section');
     view.languages = parts.getAll('language');
-    view.depends = parts.getAll('depends').map(Number).filter((index) => index in DEPENDS_CLASSES);
+    view.depends = parts
+        .getAll('depends')
+        .map(Number)
+        .filter((index) => index in DEPENDS_CLASSES);
     const size = /^(\d+)-(\d+)$/.exec(parts.get('size') ?? '');
     if (size) {
         const clamp = (/** @type {string | undefined} */ text) =>

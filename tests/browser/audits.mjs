@@ -5,8 +5,12 @@ export async function namelessControls(page) {
     const session = await page.context().newCDPSession(page);
     const { nodes } = await session.send('Accessibility.getFullAXTree');
     await session.detach();
-    const focusable = nodes.filter((node) => !node.ignored && node.role?.value !== 'RootWebArea'
-        && node.properties?.some(({ name, value }) => name === 'focusable' && value.value));
+    const focusable = nodes.filter(
+        (node) =>
+            !node.ignored &&
+            node.role?.value !== 'RootWebArea' &&
+            node.properties?.some(({ name, value }) => name === 'focusable' && value.value),
+    );
     const nameless = focusable.filter((node) => !node.name?.value.trim()).map((node) => node.role.value);
     return { count: focusable.length, nameless };
 }
@@ -73,11 +77,24 @@ export function tooWide(page) {
 
 /** Buttons and boxes that are smaller than a fingertip needs. */
 export function smallTargets(page, least) {
-    return page.evaluate((size) => [...document.querySelectorAll('button, label, a.name')].filter((element) => {
-        if (!element.checkVisibility({ visibilityProperty: true }) || element.closest('.understood, .chips')) return false;
-        if (element.matches('a')) return false; // a link in a text
-        const box = element.getBoundingClientRect();
-        return box.width > 0 && box.height < size;
-    }).map((element) => `${element.id || element.className || element.textContent}: `
-        + `${Math.round(element.getBoundingClientRect().height)}`), least);
+    return page.evaluate(
+        (size) =>
+            [...document.querySelectorAll('button, label, a.name')]
+                .filter((element) => {
+                    if (
+                        !element.checkVisibility({ visibilityProperty: true }) ||
+                        element.closest('.understood, .chips')
+                    )
+                        return false;
+                    if (element.matches('a')) return false; // a link in a text
+                    const box = element.getBoundingClientRect();
+                    return box.width > 0 && box.height < size;
+                })
+                .map(
+                    (element) =>
+                        `${element.id || element.className || element.textContent}: ` +
+                        `${Math.round(element.getBoundingClientRect().height)}`,
+                ),
+        least,
+    );
 }

@@ -8,8 +8,14 @@ import { join } from 'node:path';
 import { build, developmentPackage, root, temporaryFolder } from '../package/lib/tools.mjs';
 
 const CHROMIUM = process.env.VELTA_CHROMIUM ?? '/usr/bin/chromium';
-const OPTIONS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'];
+const OPTIONS = [
+    '--no-sandbox',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+];
 
 /** Starts demo/serve.mjs on any free port: { address, stop }. */
 export async function startServer() {
@@ -40,7 +46,8 @@ function watchPage() {
     const seen = { shifts: [], violations: [] };
     Object.defineProperty(window, 'seen', { value: seen });
     document.addEventListener('securitypolicyviolation', (event) =>
-        seen.violations.push(`${event.violatedDirective}: ${event.blockedURI}`));
+        seen.violations.push(`${event.violatedDirective}: ${event.blockedURI}`),
+    );
     new PerformanceObserver((list) => {
         for (const { value, hadRecentInput, sources } of list.getEntries()) {
             const places = sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
@@ -59,7 +66,11 @@ export class Visitor {
         visitor.requests = [];
         const { default: playwright } = await developmentPackage('playwright-core');
         visitor.context = await playwright.chromium.launchPersistentContext(visitor.profile, {
-            executablePath: CHROMIUM, headless: true, args: OPTIONS, viewport: { width: 1440, height: 900 }, ...context,
+            executablePath: CHROMIUM,
+            headless: true,
+            args: OPTIONS,
+            viewport: { width: 1440, height: 900 },
+            ...context,
         });
         await visitor.context.addInitScript(watchPage);
         visitor.page = visitor.context.pages()[0] ?? (await visitor.context.newPage());
@@ -95,17 +106,24 @@ export class Visitor {
 
     /** Resolves when the list has not changed for a moment and no search is under way. */
     async settled() {
-        await this.page.evaluate(() => new Promise((done) => {
-            let timer = setTimeout(done, 150);
-            new MutationObserver((_, observer) => {
-                clearTimeout(timer);
-                timer = setTimeout(() => {
-                    observer.disconnect();
-                    done();
-                }, 150);
-            }).observe(document.getElementById('results'),
-                { subtree: true, childList: true, characterData: true, attributes: true });
-        }));
+        await this.page.evaluate(
+            () =>
+                new Promise((done) => {
+                    let timer = setTimeout(done, 150);
+                    new MutationObserver((_, observer) => {
+                        clearTimeout(timer);
+                        timer = setTimeout(() => {
+                            observer.disconnect();
+                            done();
+                        }, 150);
+                    }).observe(document.getElementById('results'), {
+                        subtree: true,
+                        childList: true,
+                        characterData: true,
+                        attributes: true,
+                    });
+                }),
+        );
     }
 
     async type(text) {
@@ -116,13 +134,15 @@ export class Visitor {
 
     /** The list as it is shown. */
     list() {
-        return this.page.evaluate(() => [...document.querySelectorAll('.package')].map((place) => ({
-            name: place.querySelector('.name').textContent,
-            score: place.querySelector('.score').textContent,
-            summary: place.querySelector('.summary').textContent,
-            voted: place.querySelector('.up').getAttribute('aria-pressed') === 'true',
-            canVote: place.querySelector('.up').getAttribute('aria-disabled') !== 'true',
-        })));
+        return this.page.evaluate(() =>
+            [...document.querySelectorAll('.package')].map((place) => ({
+                name: place.querySelector('.name').textContent,
+                score: place.querySelector('.score').textContent,
+                summary: place.querySelector('.summary').textContent,
+                voted: place.querySelector('.up').getAttribute('aria-pressed') === 'true',
+                canVote: place.querySelector('.up').getAttribute('aria-disabled') !== 'true',
+            })),
+        );
     }
 
     text(selector) {
@@ -131,25 +151,36 @@ export class Visitor {
 
     /** The choices of a facet: name → [count shown, checked]. */
     async choices(facet) {
-        return new Map(await this.page.evaluate((id) =>
-            [...document.querySelectorAll(`#${id}-choices .choice`)].map((item) => [
-                item.querySelector('.choice-name').textContent,
-                [Number(item.querySelector('.choice-count').textContent.replaceAll(',', '')),
-                    item.querySelector('input').checked],
-            ]), facet));
+        return new Map(
+            await this.page.evaluate(
+                (id) =>
+                    [...document.querySelectorAll(`#${id}-choices .choice`)].map((item) => [
+                        item.querySelector('.choice-name').textContent,
+                        [
+                            Number(item.querySelector('.choice-count').textContent.replaceAll(',', '')),
+                            item.querySelector('input').checked,
+                        ],
+                    ]),
+                facet,
+            ),
+        );
     }
 
     async choose(facet, name) {
-        await this.page.locator(`#${facet}-choices label`).filter({ hasText: new RegExp(`^${name}[\\d,\\s]*$`) })
-            .locator('input').click();
+        await this.page
+            .locator(`#${facet}-choices label`)
+            .filter({ hasText: new RegExp(`^${name}[\\d,\\s]*$`) })
+            .locator('input')
+            .click();
         await this.settled();
     }
 
     /** A value of the panel's lists. */
     fact(name) {
         return this.page.evaluate((wanted) => {
-            const found = [...document.querySelectorAll('.facts > div')]
-                .find((fact) => fact.querySelector('dt').textContent === wanted);
+            const found = [...document.querySelectorAll('.facts > div')].find(
+                (fact) => fact.querySelector('dt').textContent === wanted,
+            );
             return found.querySelector('dd').textContent.replaceAll('\u00a0', ' ');
         }, name);
     }

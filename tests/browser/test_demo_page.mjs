@@ -65,16 +65,28 @@ test('the modules are sound to the type checker', null, async () => {
 });
 
 test('the server keeps to its folders and sends a strict policy', null, async () => {
-    const get = (path, method = 'GET') => new Promise((done, fail) => {
-        // Node's own request leaves the path as it is; fetch would tidy it.
-        const { hostname, port } = new URL(server.address);
-        request({ hostname, port, path, method }, (response) => {
-            response.resume();
-            response.on('end', () => done(response));
-        }).on('error', fail).end();
-    });
-    for (const path of ['/../serve.mjs', '/%2e%2e/serve.mjs', '/data/..%2f..%2fMakefile', '/.git', '/nothing.js', '/%',
-        '/data/%00', '//etc/passwd', '/data/']) {
+    const get = (path, method = 'GET') =>
+        new Promise((done, fail) => {
+            // Node's own request leaves the path as it is; fetch would tidy it.
+            const { hostname, port } = new URL(server.address);
+            request({ hostname, port, path, method }, (response) => {
+                response.resume();
+                response.on('end', () => done(response));
+            })
+                .on('error', fail)
+                .end();
+        });
+    for (const path of [
+        '/../serve.mjs',
+        '/%2e%2e/serve.mjs',
+        '/data/..%2f..%2fMakefile',
+        '/.git',
+        '/nothing.js',
+        '/%',
+        '/data/%00',
+        '//etc/passwd',
+        '/data/',
+    ]) {
         assert.equal((await get(path)).statusCode, 404, path);
     }
     assert.equal((await get('/', 'POST')).statusCode, 405);
@@ -88,8 +100,11 @@ test('the server keeps to its folders and sends a strict policy', null, async ()
 });
 
 test('--check says whether the page is there, and ends', null, async () => {
-    const check = (folder) => spawnSync(process.execPath,
-        [join(root, 'demo/serve.mjs'), '--check', '--package', folder], { encoding: 'utf8', timeout: 30_000 });
+    const check = (folder) =>
+        spawnSync(process.execPath, [join(root, 'demo/serve.mjs'), '--check', '--package', folder], {
+            encoding: 'utf8',
+            timeout: 30_000,
+        });
     assert.equal(check(dist).status, 0);
     assert.match(check(dist).stdout, /http:\/\/localhost:\d+\//);
     assert.equal(check(await temporaryFolder()).status, 1);
@@ -137,8 +152,10 @@ test('the page encodes as the whole encoder does', {}, async (visitor) => {
     }, expected.typed);
     const near = vectors.map((vector, i) => cosine(vector, expected.queries, 0, i * DIMENSIONS));
     assert.ok(Math.min(...near) > 0.999, `cosines ${near}`);
-    notes.push(`encoder in the page beside the whole one, ${near.length} queries: cosine ${Math.min(...near).toFixed(5)} `
-        + 'at least');
+    notes.push(
+        `encoder in the page beside the whole one, ${near.length} queries: cosine ${Math.min(...near).toFixed(5)} ` +
+            'at least',
+    );
     const odd = await visitor.page.evaluate(async () => {
         const { fetchEncoder } = await import('./files.js');
         const encoder = await fetchEncoder();
@@ -164,7 +181,10 @@ test('as one types, the nearest packages come', {}, async (visitor) => {
     const early = (await visitor.list()).map((found) => found.name);
     await visitor.type('chess');
     const list = await visitor.list();
-    assert.deepEqual(list.map((found) => found.name), early);
+    assert.deepEqual(
+        list.map((found) => found.name),
+        early,
+    );
     const about = list.slice(0, 10).filter((found) => /chess/i.test(found.name + found.summary));
     assert.ok(about.length >= 7, `${about.length} of the first ten are about chess`);
     assert.equal(await visitor.text('#count'), '9,538 packages by nearness');
@@ -196,25 +216,31 @@ test('as one types, the nearest packages come', {}, async (visitor) => {
     assert.match(await visitor.text('#latency-engine'), /\d\sms$/);
     assert.equal(await page.locator('#latency-plot circle').count(), 200);
     const sums = await checkQuiet(visitor);
-    notes.push(`layout shift of a session of typing: ${sums.unasked.toFixed(4)} unasked, ${sums.all.toFixed(4)} in all; `
-        + `median of the last 100 queries `
-        + `${await visitor.text('#latency-engine')} in the engine, ${await visitor.text('#latency-median')} in all`);
+    notes.push(
+        `layout shift of a session of typing: ${sums.unasked.toFixed(4)} unasked, ${sums.all.toFixed(4)} in all; ` +
+            `median of the last 100 queries ` +
+            `${await visitor.text('#latency-engine')} in the engine, ${await visitor.text('#latency-median')} in all`,
+    );
 });
 
 /** Every count beside every choice, by the rows that the other filters leave. */
 async function checkCounts(visitor, filters) {
-    const passing = (except) => expected.rows.filter((row) =>
-        Object.entries(filters).every(([facet, passes]) => facet === except || passes(row)));
+    const passing = (except) =>
+        expected.rows.filter((row) =>
+            Object.entries(filters).every(([facet, passes]) => facet === except || passes(row)),
+        );
     assert.match(await visitor.text('#count'), new RegExp(`^${passing().length.toLocaleString('en')} package`));
     const bySection = countBy(passing('section'), (row) => row.section);
     for (const [name, [count]] of await visitor.choices('section')) assert.equal(count, bySection.get(name) ?? 0, name);
     const byLanguage = countBy(passing('language'), (row) => row.language ?? 'not known');
-    for (const [name, [count]] of await visitor.choices('language')) assert.equal(count, byLanguage.get(name) ?? 0, name);
+    for (const [name, [count]] of await visitor.choices('language'))
+        assert.equal(count, byLanguage.get(name) ?? 0, name);
     const byDepends = countBy(passing('depends'), (row) => DEPENDS[dependsClass(row)]);
     for (const [name, [count]] of await visitor.choices('depends')) assert.equal(count, byDepends.get(name) ?? 0, name);
     const bySize = countBy(passing('size'), sizeClass);
     const bars = await visitor.page.evaluate(() =>
-        [...document.querySelectorAll('#size-bars rect')].map((bar) => Number(bar.dataset.packages)));
+        [...document.querySelectorAll('#size-bars rect')].map((bar) => Number(bar.dataset.packages)),
+    );
     bars.forEach((count, i) => assert.equal(count, bySize.get(i + 1) ?? 0, `size class ${i + 1}`));
 }
 
@@ -247,11 +273,18 @@ test('filters narrow the list, and every count is right', {}, async (visitor) =>
     assert.equal(await visitor.text('#size-from-text'), 'from 128 kB');
     const shown = await visitor.list();
     const rows = new Map(expected.rows.map((row) => [row.name, row]));
-    for (const { name } of shown) assert.ok(Object.values(all).every((passes) => passes(rows.get(name))), name);
+    for (const { name } of shown)
+        assert.ok(
+            Object.values(all).every((passes) => passes(rows.get(name))),
+            name,
+        );
     assert.equal(await page.locator('.chip').count(), 7);
     assert.deepEqual(await tooWide(page), []);
-    const [listEnd, panelStart] = await page.evaluate(() => [document.querySelector('.package'),
-        document.getElementById('store-place')].map((element, i) => element.getBoundingClientRect()[i ? 'left' : 'right']));
+    const [listEnd, panelStart] = await page.evaluate(() =>
+        [document.querySelector('.package'), document.getElementById('store-place')].map(
+            (element, i) => element.getBoundingClientRect()[i ? 'left' : 'right'],
+        ),
+    );
     assert.ok(listEnd <= panelStart, 'the list is under the panel');
     await screenshot(page, 'demo-filters');
     await page.click('.chip:has-text("science")');
@@ -385,13 +418,20 @@ test('a thumbs-up can be undone from the note, and taken for a package found by 
     await page.waitForFunction(() => document.getElementById('time').max === '2');
     await visitor.settled();
     const after = await visitor.list();
-    assert.deepEqual(after.map((found) => found.name), before.map((found) => found.name));
+    assert.deepEqual(
+        after.map((found) => found.name),
+        before.map((found) => found.name),
+    );
     assert.ok(!after.some((found) => found.voted));
     await checkQuiet(visitor);
 });
 
 async function importFile(visitor, buffer) {
-    await visitor.page.setInputFiles('#import-file', { name: 'file.velta', mimeType: 'application/octet-stream', buffer });
+    await visitor.page.setInputFiles('#import-file', {
+        name: 'file.velta',
+        mimeType: 'application/octet-stream',
+        buffer,
+    });
 }
 
 test('a snapshot goes out, and comes in again after a reset; damaged and foreign ones do not', {}, async (visitor) => {
@@ -423,9 +463,13 @@ test('a snapshot goes out, and comes in again after a reset; damaged and foreign
     const { createDatabase, init } = await import(pathToFileURL(join(dist, 'velta.js')));
     await init();
     const foreign = Buffer.from(createDatabase().export());
-    for (const [what, bytes, message] of [['noise', Buffer.alloc(5000, 'noise'), /./], ['nothing', Buffer.alloc(0), /./],
-        ['half', snapshot.subarray(0, snapshot.length >> 1), /./], ['a flipped bit', middle, /./],
-        ['another store', foreign, /not one of this demo/]]) {
+    for (const [what, bytes, message] of [
+        ['noise', Buffer.alloc(5000, 'noise'), /./],
+        ['nothing', Buffer.alloc(0), /./],
+        ['half', snapshot.subarray(0, snapshot.length >> 1), /./],
+        ['a flipped bit', middle, /./],
+        ['another store', foreign, /not one of this demo/],
+    ]) {
         await importFile(visitor, bytes);
         await page.waitForSelector('#message[open]');
         assert.equal(await visitor.text('#message-title'), 'This file cannot be used', what);
@@ -464,8 +508,11 @@ test('a second tab waits for the first', {}, async (visitor) => {
 test('64 MB of memory are enough', {}, async (visitor) => {
     const { page } = visitor;
     await visitor.open('?memory=64');
-    await page.waitForFunction(() => [...document.querySelectorAll('#log-facts div')]
-        .some((fact) => fact.textContent === 'To be linked0'), null, { timeout: 120_000 });
+    await page.waitForFunction(
+        () => [...document.querySelectorAll('#log-facts div')].some((fact) => fact.textContent === 'To be linked0'),
+        null,
+        { timeout: 120_000 },
+    );
     await visitor.type('chess engine');
     const before = ranking(await visitor.list());
     for (const place of [5, 9, 12]) await vote(visitor, place);
@@ -477,7 +524,10 @@ test('64 MB of memory are enough', {}, async (visitor) => {
     await visitor.choose('section', 'games');
     const now = await visitor.list();
     const memory = await visitor.text('.memory-text');
-    const [used, budget] = memory.replaceAll('\u00a0', ' ').match(/[\d.]+ MB/g).map(parseFloat);
+    const [used, budget] = memory
+        .replaceAll('\u00a0', ' ')
+        .match(/[\d.]+ MB/g)
+        .map(parseFloat);
     assert.ok(budget <= 64 * 1.048576 && used <= budget, memory);
     notes.push(`64 MiB of module memory: ${memory.replaceAll('\u00a0', ' ')}`);
     const download = page.waitForEvent('download');
@@ -501,10 +551,11 @@ test('IndexedDB keeps it all as well', {}, async (visitor) => {
 
 // ---- for everyone
 
-const focused = (page) => page.evaluate(() => {
-    const at = document.activeElement;
-    return at.id || at.getAttribute('aria-label') || at.textContent;
-});
+const focused = (page) =>
+    page.evaluate(() => {
+        const at = document.activeElement;
+        return at.id || at.getAttribute('aria-label') || at.textContent;
+    });
 
 test('everything can be done by keyboard, and the focus is seen', {}, async (visitor) => {
     const { page } = visitor;
@@ -548,8 +599,18 @@ test('everything can be done by keyboard, and the focus is seen', {}, async (vis
         await page.keyboard.press('Tab');
         reached.add(await focused(page));
     }
-    for (const control of ['query', 'theme', 'size-from', 'size-to', 'more-languages', 'more', 'export', 'import', 'reset',
-        'time']) {
+    for (const control of [
+        'query',
+        'theme',
+        'size-from',
+        'size-to',
+        'more-languages',
+        'more',
+        'export',
+        'import',
+        'reset',
+        'time',
+    ]) {
         assert.ok(reached.has(control), `${control} is not reached`);
     }
     await page.focus('#section-choices li:nth-child(3) input');
@@ -593,7 +654,8 @@ test('the dark of the system is followed', dark, async (visitor) => {
     await vote(visitor, 4);
     assert.equal(await page.getAttribute('#theme', 'aria-pressed'), 'true');
     const [r, g, b] = await page.evaluate(() =>
-        getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).map(Number));
+        getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).map(Number),
+    );
     assert.ok(r + g + b < 120, `${r} ${g} ${b}`);
     assert.deepEqual(await weakContrast(page), []);
     await screenshot(page, 'demo-desktop-dark');
@@ -615,7 +677,9 @@ test('where movement is not wanted, nothing moves', calm, async (visitor) => {
     assert.equal(await visitor.page.evaluate(() => window.moved), 0);
 });
 
-const phone = { context: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true } };
+const phone = {
+    context: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true },
+};
 
 async function usePhone(visitor, shade) {
     const { page } = visitor;
@@ -653,7 +717,9 @@ async function usePhone(visitor, shade) {
 }
 
 test('a phone by day', phone, (visitor) => usePhone(visitor, 'light'));
-test('a phone by night', { context: { ...phone.context, colorScheme: 'dark' } }, (visitor) => usePhone(visitor, 'dark'));
+test('a phone by night', { context: { ...phone.context, colorScheme: 'dark' } }, (visitor) =>
+    usePhone(visitor, 'dark'),
+);
 
 // ---- running them
 
@@ -669,7 +735,8 @@ for (const { name, options, run } of tests.filter((one) => one.name.includes(wan
     } catch (error) {
         failed += 1;
         console.log(`FAIL ${name}\n${error.stack}\ncomplaints: ${JSON.stringify(visitor?.complaints ?? [], null, 1)}`);
-        await visitor?.page.screenshot({ path: join(await mkdir(shots, { recursive: true }) ?? shots, 'failed.png') })
+        await visitor?.page
+            .screenshot({ path: join((await mkdir(shots, { recursive: true })) ?? shots, 'failed.png') })
             .catch(() => undefined);
     }
     await visitor?.leave().catch(() => undefined);

@@ -204,7 +204,8 @@ run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
 	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG) VELTA_NODE=$(abspath $(BUILD))/node
 # The npm package and the browsers are needed only where their tests are among those chosen.
-package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package $(BUILD)/setup/package_test)
+package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package \
+	$(BUILD)/setup/package_test)
 
 .PHONY: test soak
 test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) $(package_tests) \
@@ -335,13 +336,13 @@ $(BUILD)/setup/bench_npm: bench/wasm/package-lock.json | $(BUILD)/setup/npm
 .PHONY: bench demo
 bench: native package $(bench_binaries) $(BUILD)/bench/peer | $(BUILD)/setup/bench $(BUILD)/setup/bench_npm
 	@$(run_env) NODE=$(NODE) bench/run.sh
-# The page stays served at a terminal; elsewhere it is fetched once, so that nothing waits (DEMO_SERVE=yes or no decides).
+# The page stays served at a terminal; elsewhere it is fetched once, so that nothing waits (DEMO_SERVE=yes, no).
 DEMO_SERVE ?=
 demo: native package
 	@$(run_env) demo/run.sh
 	@echo
-	@if [ "$(DEMO_SERVE)" = yes ] || { [ -z "$(DEMO_SERVE)" ] && [ -t 0 ] && [ -t 1 ]; }; then check=; else check=--check; fi; \
-		$(NODE) demo/serve.mjs --package $(BUILD)/package/dist $$check
+	@serve=$(DEMO_SERVE); [ ! -t 0 ] || [ ! -t 1 ] || serve=$${serve:-yes}; [ "$$serve" = yes ] || check=--check; \
+		$(NODE) demo/serve.mjs --package $(BUILD)/package/dist $${check:-}
 
 # ---- install
 
@@ -373,7 +374,7 @@ help:
 	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
 	@echo 'make wasm      the WebAssembly modules, $(BUILD)/wasm/velta.*.wasm'
 	@echo 'make package   the npm package, $(package), with the sizes of its files'
-	@echo 'make demo      build, show a search, a delta and an earlier time on real rows, then serve the demo page'
+	@echo 'make demo      build, show a search, a delta and an earlier time, then serve the demo page'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
 	@echo 'make bench     measurements beside hnswlib, duckdb-wasm and what the machine can do, native and packaged'
 	@echo 'make soak      the tests with far more rounds (hours)'

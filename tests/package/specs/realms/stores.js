@@ -37,6 +37,11 @@ function digest(bytes) {
 
 const stateOf = (db) => digest(db.export());
 
+/** The module with memory that threads share, in a worker. */
+export async function startThreads({ init }) {
+    return (await init({ threads: 2 })).build;
+}
+
 /** Written, closed, opened again: the same bytes; deleted: gone. */
 export async function wholeLife({ open, deleteDatabase, listDatabases }, options, name) {
     const listed = async () => (await listDatabases(listing(options))).includes(name);

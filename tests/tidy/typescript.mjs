@@ -22,10 +22,12 @@ function* nodes(node) {
 
 const isPackage = (name) => name.startsWith('wasm/src/');
 
-/** Whether a function is what a suite of tests consists of: those may be as long as the suite. */
+/** Whether a function is what a suite of tests consists of, by the calls in it: those may be as long as the suite. */
 function isSuite(node) {
-    const call = node.parent;
-    return call && ts.isCallExpression(call) && /\bdescribe$/.test(call.expression.getText());
+    const calls = (ts.isBlock(node.body) ? node.body.statements : []).map((statement) => statement.expression);
+    return calls.some(
+        (call) => call && ts.isCallExpression(call) && /\b(it|describe)$/.test(call.expression.getText()),
+    );
 }
 
 /** rule: [whose files, what it objects to in a node (or nothing)]. */
@@ -110,6 +112,7 @@ export class A {
     }
 }
 describe('suite', () => {
+    it('is', f);
 ${'    g();\n'.repeat(MAX_FUNCTION_LINES)}});
 `;
 

@@ -151,6 +151,11 @@ describe('deltas', () => {
         }
         expect(db.stats().sequence).to.equal(before);
         expect(table.vector('a')[5]).to.equal(3);
+        thrown('INVALID', /must be an array/, () => table.applyAll({}));
+    });
+
+    it('that are none say why', () => {
+        table.apply('a', { type: 'create', vector: new Float32Array(D) });
         thrown('INVALID', /mode is 'add' or 'set', not the string "replace"/, () =>
             table.apply('a', {
                 type: 'dense',
@@ -169,7 +174,6 @@ describe('deltas', () => {
             }),
         );
         thrown('INVALID', /an operation is an object/, () => table.apply('a'));
-        thrown('INVALID', /must be an array/, () => table.applyAll({}));
     });
 
     it('leave a chain with metadata and times', () => {

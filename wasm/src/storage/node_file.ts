@@ -368,7 +368,9 @@ function writeSide(system: NodeSystem, path: string, bytes: Uint8Array): void {
     const side = fs.openSync(path + RESTORE_ENDING, 'w', 0o666);
     try {
         const written = transfer(bytes, 0, (at, length, position) => fs.writeSync(side, bytes, at, length, position));
-        if (written !== bytes.length) throw new Error(`${written} of ${bytes.length} bytes were written`);
+        if (written !== bytes.length) {
+            throw new VeltaError('IO', `${written} of ${bytes.length} bytes were written to '${path}'`);
+        }
         fs.fsyncSync(side);
     } finally {
         fs.closeSync(side);

@@ -364,29 +364,6 @@ describe('aborting and progress', () => {
         await database.close();
     });
 
-    only(['node', 'isolated'], 'without shared memory an abort waits for the end of synchronous work').it(
-        'returning false cancels work that never looks at its messages',
-        async () => {
-            const database = await openWorker('cancel', memory);
-            const table = await database.table('packages', SCHEMA);
-            await table.insertColumns({
-                name: Array.from({ length: 20000 }, (_, i) => `${i}`),
-                section: new Array(20000).fill('x'),
-                embedding: randomFrom(2).vector(16 * 20000),
-            });
-            const queries = randomFrom(3).vector(16 * 4000);
-            const error = await errorOf(() =>
-                table.searchArrays(queries, {
-                    k: 10,
-                    exact: true,
-                    onProgress: () => false,
-                }),
-            );
-            expect(error.code).to.equal('CANCELLED');
-            await database.close();
-        },
-    );
-
     it('opening can be given up', async () => {
         const controller = new AbortController();
         const opening = openWorker('given up', {
@@ -460,7 +437,8 @@ describe('the death of a worker', () => {
         if (!isNode) return;
         const script = `import ${JSON.stringify(import.meta.resolve('velta/worker'))};
             import { parentPort } from 'node:worker_threads';
-            parentPort.on('message', (data) => { if (data.method === 'stats') setTimeout(() => { throw new Error('inside'); }); });`;
+            parentPort.on('message', (data) => {
+                if (data.method === 'stats') setTimeout(() => { throw new Error('inside'); }); });`;
         const worker = new URL(`data:text/javascript,${encodeURIComponent(script)}`);
         const database = await openWorker('inside', { ...memory, worker });
         await database.stats().catch(() => undefined);

@@ -40,6 +40,8 @@ interface Call {
     readonly packed: Packed;
     /** Stops listening to the caller's AbortSignal. */
     readonly stop: () => void;
+    /** An abort was sent: reports still on their way are not told. */
+    aborted: boolean;
 }
 
 interface Held {
@@ -143,7 +145,7 @@ export class Connection {
             const abort = (): void => this.#abort(id);
             signal?.addEventListener('abort', abort, { once: true });
             const stop = (): void => signal?.removeEventListener('abort', abort);
-            this.#calls.set(id, { method, resolve, reject, packed, stop });
+            this.#calls.set(id, { method, resolve, reject, packed, stop, aborted: false });
             this.#channel?.busy(true);
         });
     }
@@ -151,6 +153,7 @@ export class Connection {
     #abort(id: number): void {
         const call = this.#calls.get(id);
         if (call === undefined) return;
+        call.aborted = true;
         const { flag } = call.packed.extras;
         if (flag !== undefined) Atomics.store(flag, 0, 1);
         this.#post({ type: 'abort', id } as ClientBody);
@@ -207,7 +210,7 @@ export class Connection {
 
     #progress(id: number, done: number, total: number): void {
         const call = this.#calls.get(id);
-        if (call?.packed.onProgress === undefined) return;
+        if (call?.packed.onProgress === undefined || call.aborted) return;
         try {
             if ((call.packed.onProgress(done, total) as unknown) === false) this.#abort(id);
         } catch (error) {

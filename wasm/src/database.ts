@@ -609,11 +609,15 @@ export class Database {
         this.check();
         await this.#driver?.durable();
         await this.#driver?.prepare();
-        this.run((instance) =>
-            instance.withProgress(options.onProgress, (id) => {
-                instance.check(instance.exports.abi_verify(this.#handle, id));
-            }),
-        );
+        try {
+            this.run((instance) =>
+                instance.withProgress(options.onProgress, (id) => {
+                    instance.check(instance.exports.abi_verify(this.#handle, id));
+                }),
+            );
+        } finally {
+            this.#driver?.release();
+        }
     }
 
     #logStatus(): LogStatus {

@@ -153,6 +153,24 @@ function interval(options: DeltaVectorDBOptions): number {
     return positive('checkpointInterval', options.checkpointInterval, DEFAULTS.checkpointInterval);
 }
 
+const VECTOR = { column: 'vector' } as const;
+
+/** What the table is told of a delta besides its operation. */
+function placeOf({ metadata, timestamp }: VectorDelta): {
+    column: 'vector';
+    metadata?: Record<string, unknown>;
+    timestamp?: Date;
+} {
+    if (metadata === undefined && timestamp === undefined) {
+        return VECTOR;
+    }
+    return {
+        ...VECTOR,
+        ...(metadata === undefined ? {} : { metadata }),
+        ...(timestamp === undefined ? {} : { timestamp }),
+    };
+}
+
 function chainItem(vectorId: string, { id, time, operation, metadata }: ChainItem): DeltaChainItem {
     const more = { ...(id === 0 ? {} : { timestamp: time }), ...(metadata === undefined ? {} : { metadata }) };
     return { id, vectorId, operation, ...more };
@@ -277,7 +295,19 @@ export class DeltaVectorDB {
      * not, `DIMENSIONS`, `NOT_FINITE`, `INVALID`, `LIMIT` beyond `maxVectors`; and what a write to storage can meet.
      */
     applyDelta(delta: VectorDelta): number {
-        return this.applyDeltas([delta])[0] as number;
+        const table = this.#live();
+        if (typeof delta !== 'object' || delta === null) {
+            throw invalid(`a delta is an object with a vectorId and an operation, not ${describe(delta)}`);
+        }
+        if (delta.operation?.type === 'create') {
+            this.#checkRoom([delta], table.liveCount);
+        }
+        const id = table.apply(delta.vectorId, delta.operation, placeOf(delta));
+        if (this.#listeners.size > 0) {
+            this.#news.push({ delta, id });
+            this.#tell();
+        }
+        return id;
     }
 
     /**
@@ -296,6 +326,10 @@ export class DeltaVectorDB {
         }
         if (deltas.length === 0) {
             return [];
+        }
+        const bad = deltas.findIndex((delta) => typeof delta !== 'object' || delta === null);
+        if (bad >= 0) {
+            throw invalid(`a delta is an object, not ${describe(deltas[bad])}`, bad);
         }
         this.#checkRoom(deltas, table.liveCount);
         const ids = table.applyAll(

@@ -190,6 +190,14 @@ describe('DeltaVectorDB', () => {
             expect([...db.getVector('a')]).to.deep.equal([8, 8]);
             expect([...db.getVector('b')]).to.deep.equal([2, 3]);
             expect(db.applyDeltas([])).to.deep.equal([]);
+            for (const bad of [null, 5, undefined]) {
+                expect(() => db.applyDelta(bad))
+                    .to.throw(VeltaError)
+                    .with.property('code', 'INVALID');
+                expect(() => db.applyDeltas([scale('a', 1), bad]))
+                    .to.throw(VeltaError)
+                    .with.property('offset', 1);
+            }
         });
 
         it('are applied whole or not at all, wherever the fault is, and the error names it', async () => {

@@ -433,8 +433,7 @@ describe('the death of a worker', () => {
         await again.close();
     }).timeout(20_000);
 
-    it('an error within the worker is its end, where it was started for the store', async () => {
-        if (!isNode) return;
+    only('node', 'a script of its own would break the policy of the page').it('an error within it ends it', async () => {
         const script = `import ${JSON.stringify(import.meta.resolve('velta/worker'))};
             import { parentPort } from 'node:worker_threads';
             parentPort.on('message', (data) => {

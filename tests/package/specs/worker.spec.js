@@ -433,18 +433,21 @@ describe('the death of a worker', () => {
         await again.close();
     }).timeout(20_000);
 
-    only('node', 'a script of its own would break the policy of the page').it('an error within it ends it', async () => {
-        const script = `import ${JSON.stringify(import.meta.resolve('velta/worker'))};
+    only('node', 'a script of its own would break the policy of the page').it(
+        'an error within it ends it',
+        async () => {
+            const script = `import ${JSON.stringify(import.meta.resolve('velta/worker'))};
             import { parentPort } from 'node:worker_threads';
             parentPort.on('message', (data) => {
                 if (data.method === 'stats') setTimeout(() => { throw new Error('inside'); }); });`;
-        const worker = new URL(`data:text/javascript,${encodeURIComponent(script)}`);
-        const database = await openWorker('inside', { ...memory, worker });
-        await database.stats().catch(() => undefined);
-        await until(async () => (await errorOf(() => database.tableNames()).catch(() => ({}))).code === 'WORKER');
-        expect((await errorOf(() => database.tableNames())).message).to.include('inside');
-        await database.close();
-    });
+            const worker = new URL(`data:text/javascript,${encodeURIComponent(script)}`);
+            const database = await openWorker('inside', { ...memory, worker });
+            await database.stats().catch(() => undefined);
+            await until(async () => (await errorOf(() => database.tableNames()).catch(() => ({}))).code === 'WORKER');
+            expect((await errorOf(() => database.tableNames())).message).to.include('inside');
+            await database.close();
+        },
+    );
 });
 
 describe('a worker of many', () => {

@@ -22,12 +22,12 @@ function* nodes(node) {
 
 const isPackage = (name) => name.startsWith('wasm/src/');
 
+/** What is called within a suite: `it`, `it(…).timeout`, `only(…).it`. */
+const SUITE = /^(it|describe)\b|\b(it|describe)$/;
 /** Whether a function is what a suite of tests consists of, by the calls in it: those may be as long as the suite. */
 function isSuite(node) {
     const calls = (ts.isBlock(node.body) ? node.body.statements : []).map((statement) => statement.expression);
-    return calls.some(
-        (call) => call && ts.isCallExpression(call) && /\b(it|describe)$/.test(call.expression.getText()),
-    );
+    return calls.some((call) => call && ts.isCallExpression(call) && SUITE.test(call.expression.getText()));
 }
 
 /** rule: [whose files, what it objects to in a node (or nothing)]. */

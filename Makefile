@@ -300,7 +300,8 @@ wasm: $(wasm_modules) wasm-generated
 
 NODE := $(abspath $(BUILD))/node
 package := $(BUILD)/velta-$(VERSION).tgz
-package_from := $(wildcard wasm/*.json wasm/*.md) LICENSE $(shell find wasm/src wasm/tools -name '*.ts' -o -name '*.mjs')
+package_from := $(wildcard wasm/*.json wasm/*.md) LICENSE \
+	$(shell find wasm/src wasm/tools -name '*.ts' -o -name '*.mjs')
 
 $(BUILD)/setup/npm: wasm/package-lock.json .ci/npm
 	@.ci/npm $(BUILD) $(SETUP)

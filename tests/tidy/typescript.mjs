@@ -1,6 +1,6 @@
 /*
- * The house rules for TypeScript and JavaScript that need more than lines to check: it compiles, prettier would leave it
- * alone, and the rules below, which read the syntax tree. Each of those first has to catch a canary, a text made to
+ * The house rules for TypeScript and JavaScript that need more than lines to check: it compiles, prettier would leave
+ * it alone, and the rules below, which read the syntax tree. Each of those first has to catch a canary, a text made to
  * break it, and to pass a sound one. Lengths of lines and files, and head comments, are rules.py's.
  * The last line is "N passed, N failed".
  */

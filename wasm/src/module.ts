@@ -390,8 +390,8 @@ async function ofBytes(bytes: Uint8Array<ArrayBufferLike>, from: string): Promis
         const start = new TextDecoder().decode(bytes.slice(0, 60)).trim();
         if (start.startsWith('<')) {
             throw bad(
-                `${from} is a page (${JSON.stringify(start)}), not WebAssembly: the server answers so where the file is ` +
-                    "missing; put the package's wasm files there, or give init the option wasm",
+                `${from} is a page (${JSON.stringify(start)}), not WebAssembly: the server answers so where the file ` +
+                    "is missing; put the package's wasm files there, or give init the option wasm",
             );
         }
         throw bad(

@@ -81,7 +81,7 @@ export async function makeProject({ manifest = {}, copy = {}, packages = [] }) {
     return folder;
 }
 
-/** Starts a program whose lines of output are given to `onLine`; resolves to its exit code, or what `signal` makes it. */
+/** Starts a program whose lines of output go to `onLine`; its exit code, or the name of what killed it. */
 export function follow(file, parameters, { signal: stop, ...options }, onLine) {
     return new Promise((done, failed) => {
         const child = spawn(file, parameters, { stdio: ['ignore', 'pipe', 'pipe'], ...options });

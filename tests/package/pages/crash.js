@@ -1,6 +1,6 @@
 /*
- * The page of crash.mjs: opens a store in IndexedDB here and one in OPFS in a worker, tells what is in them, then writes
- * to both until the browser is killed, telling what was acknowledged as durable.
+ * The page of crash.mjs: opens a store in IndexedDB here and one in OPFS in a worker, tells what is in them, then
+ * writes to both until the browser is killed, telling what was acknowledged as durable.
  */
 import { init, open, openWorker } from '/node_modules/velta/dist/velta.js';
 

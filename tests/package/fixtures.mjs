@@ -69,6 +69,23 @@ async function served(browser, options, path = '/') {
     }
 }
 
+/** A step of the job that must fail, and what its error must say. */
+async function refused(browser, root, step, pattern) {
+    const site = await startServer({ root });
+    const tab = await browser.open(`${site.origin}/`);
+    const said = await tab.evaluate(
+        (name) =>
+            globalThis.veltaStep(name, 'refused', { storage: 'memory' }).then(
+                () => 'nothing',
+                (error) => `${error.code} ${error.message}`,
+            ),
+        step,
+    );
+    await tab.close();
+    await site.close();
+    if (!pattern.test(said)) throw new Error(`it said: ${said}`);
+}
+
 /** Vite as a server of its own, `parameters` its command; the address is what it prints. */
 async function viteServer(project, browser, parameters) {
     const stop = new AbortController();
@@ -136,6 +153,14 @@ const FIXTURES = {
         await node(project, 'build.mjs');
         return served(browser, { root: join(project, 'dist'), policy: strictPolicy() });
     },
+    'esbuild, the files not copied': async (browser) => {
+        const project = await projectOf('esbuild', ['esbuild']);
+        await node(project, 'build.mjs');
+        await node(project, '-e', "for (const f of ['wasm', 'worker.js']) fs.rmSync('dist/' + f, { recursive: true })");
+        await refused(browser, join(project, 'dist'), 'first', /BAD_MODULE .*\/wasm\/velta\.\w+\.wasm.* option wasm/);
+        await refused(browser, join(project, 'dist'), 'remote', /WORKER the worker could not start.*absent/);
+        return null;
+    },
     'no bundler': async (browser) => served(browser, { root: await projectOf('none') }),
     'no bundler, cross-origin isolated': async (browser) => {
         return served(browser, { root: await projectOf('none'), isolated: true });
@@ -177,7 +202,7 @@ async function main(parts) {
             const [name, work] = queue.shift();
             await attempt(name, async () => {
                 const own = await work(browser);
-                same(own, (found ??= own), 'what the other fixtures found differs');
+                if (own) same(own, (found ??= own), 'what the other fixtures found differs');
             });
         }
     };

@@ -16,6 +16,7 @@ import { graph, link, loadVelta } from './lib/velta.mjs';
 const ROWS = 20_000;
 const DIMENSIONS = 384;
 const SPARSE = 19; // 5 %
+const PART = Math.floor(DIMENSIONS / SPARSE);
 const TURNS = 7;
 const CALLS = 1_000;
 const BATCH = 100;
@@ -30,7 +31,7 @@ const floats = (count, scale = 1) => Float32Array.from({ length: count }, () => 
 /** Operations made before they are timed. */
 const sparse = Array.from({ length: 256 }, () => ({
     type: 'sparse',
-    indices: Uint32Array.from({ length: SPARSE }, (_, i) => Math.floor(((i + random()) * DIMENSIONS) / SPARSE)),
+    indices: Uint32Array.from({ length: SPARSE }, (_, i) => i * PART + Math.floor(random() * PART)),
     values: floats(SPARSE, 0.01),
 }));
 const dense = Array.from({ length: 256 }, () => ({ type: 'dense', vector: floats(DIMENSIONS, 0.001) }));
@@ -54,6 +55,7 @@ try {
     deltas(table);
     vectors(table);
     await logRate(database, table);
+    await insertRate(database);
     await database.close();
 } finally {
     rmSync(folder, { recursive: true });
@@ -83,7 +85,8 @@ function deltas(table) {
 }
 
 function vectors(table) {
-    const times = { copy: [], view: [] };
+    const times = { copy: [], fresh: [], view: [] };
+    const into = new Float32Array(DIMENSIONS);
     const count = 10_000;
     let sink = 0;
     for (let turn = 0; turn <= TURNS; turn++) {
@@ -91,32 +94,51 @@ function vectors(table) {
             timeCpu(() => {
                 for (let i = 0; i < count; i++) sink += read((i * 31) & 255);
             }) / count;
-        const copy = each((key) => table.vector(key)[0]);
+        const copy = each((key) => table.vector(key, { into })[0]);
+        const fresh = each((key) => table.vector(key)[0]);
         const view = each((key) => table.withVector(key, (vector) => vector[0]));
         if (turn) {
             times.copy.push(copy * 1e6);
+            times.fresh.push(fresh * 1e6);
             times.view.push(view * 1e6);
         }
     }
     if (Number.isNaN(sink)) throw new Error('a vector holds NaN');
-    report.figure('vector, copied', 'us', median(times.copy), 0.15, { note: '256 rows, in cache' });
-    report.figure('vector, in place', 'us', median(times.view), 0.05, { note: '256 rows, in cache' });
+    const note = '256 rows, in cache';
+    report.figure('vector, copied into an array', 'us', median(times.copy), 0.15, { note });
+    report.figure('vector, a new array', 'us', median(times.fresh), undefined, { note });
+    report.figure('vector, in place', 'us', median(times.view), 0.05, { note });
 }
 
-/** What a log of many deltas weighs, and how fast it is made: bytes before compression by the time of everything. */
+/** What the log weighs beside what the deltas are, an index and a value each and 16 bytes a delta; how fast it is made. */
 async function logRate(database, table) {
     const many = Array.from({ length: 20_000 }, (_, i) => ({ key: (i * 13) % ROWS, operation: sparse[i & 255] }));
     const rates = [];
-    let ratio = 0;
+    const before = database.log.status().bytes;
     for (let turn = 0; turn <= 3; turn++) {
-        const before = database.log.status();
         const seconds = timeCpu(() => table.applyAll(many));
-        await database.flush();
-        const after = database.log.status();
-        const raw = after.rawBytes - before.rawBytes;
-        ratio = (after.bytes - before.bytes) / raw;
         if (turn) rates.push(many.length / seconds / 1e6);
     }
+    await database.flush();
+    const grown = database.log.status().bytes - before;
     report.figure('sparse deltas, 20,000 a call', 'M/s', median(rates), 1, { least: true });
-    report.figure('log bytes / raw, sparse deltas in batches', 'x', ratio, 0.5);
+    report.figure('log bytes / raw, sparse deltas in batches', 'x', grown / (4 * many.length * (SPARSE * 8 + 16)), 0.5);
+}
+
+/** Inserts of 4,096 rows a call: encoding for the index, the log's compression and writing, everything. */
+async function insertRate(database) {
+    const rows = 4096;
+    const table = database.table('inserted', { vector: velta.vector(DIMENSIONS, graph) });
+    const rates = [];
+    for (let turn = 0; turn <= 4; turn++) {
+        const vector = floats(rows * DIMENSIONS);
+        const before = database.log.status().rawBytes;
+        const seconds = timeCpu(() => table.insertColumns({ vector }));
+        const raw = database.log.status().rawBytes - before;
+        if (turn) rates.push(raw / seconds / 1e9);
+    }
+    report.figure('insert, raw bytes through the log', 'GB/s', median(rates), 0.5, {
+        least: true,
+        note: 'whole calls; the target is that of compressing alone',
+    });
 }

@@ -46,6 +46,11 @@ export function note(text, button) {
     toastTimer = window.setTimeout(() => toast.classList.remove('is-shown'), 7000);
 }
 
+/** Takes away what was said. */
+export function dismiss() {
+    byId('toast').classList.remove('is-shown');
+}
+
 /**
  * What went wrong, as a sentence with the place where it is known.
  * @param {unknown} error

@@ -1,5 +1,5 @@
 /* The page: brings the search box, the filters, the list, the time slider and the panel together over one store. */
-import { ask, note, sentence, setUpSheets, setUpTheme } from './dialogs.js';
+import { ask, dismiss, note, sentence, setUpSheets, setUpTheme } from './dialogs.js';
 import { byId, bytes, make, several } from './dom.js';
 import { fetchEncoder } from './files.js';
 import { Filters } from './filters.js';
@@ -24,7 +24,11 @@ class App {
     #queryInput = /** @type {HTMLInputElement} */ (byId('query'));
     #panel = new Panel();
     #filters = new Filters(this.#view, () => this.#changed());
-    #timeline = new Timeline(() => void this.#refresh());
+    #timeline = new Timeline(() => {
+        // What the note offers to undo can only be undone now.
+        dismiss();
+        void this.#refresh();
+    });
     #results = new Results({
         like: (name) => this.#like(name),
         vote: (name) => void this.#vote(name),

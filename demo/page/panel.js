@@ -9,6 +9,12 @@ const STRATEGIES = /** @type {Record<string, string>} */ ({
     'filtered graph': 'the HNSW graph, through matching rows only',
     'graph, then exact scan': 'the graph was given up: too few rows match',
 });
+/** Sets of kernels by the names that the store gives them. */
+const KERNELS = /** @type {Record<string, string>} */ ({
+    wasm_relaxed: 'relaxed SIMD',
+    wasm128: 'SIMD128',
+    scalar: 'without SIMD',
+});
 /** Fields of the statistics, in the order of the legend. */
 const MEMORY = /** @type {const} */ ([
     ['vectorBytes', 'vectors'],
@@ -123,7 +129,8 @@ export class Panel {
             number(log.sequence),
             number(stats.indexPending),
             log.lastCheckpoint ? moment(log.lastCheckpoint) : null,
-            `${place}, ${stats.simd}`,
+            place,
+            KERNELS[stats.simd] ?? stats.simd,
         ]);
         const budget = stats.memoryBudgetBytes;
         byId('memory-used').textContent = bytes(stats.memoryUsedBytes);

@@ -196,7 +196,8 @@ export class Store {
             ef: CANDIDATES,
             where: conditionOf(view),
             select: [...SHOWN],
-            ...(at ? { at } : {}),
+            // The past is compared with the present place by place, so nothing in it is approximate.
+            ...(at ? { at, exact: true } : {}),
         });
         const packages = found.map((hit) => /** @type {Found} */ ({ ...hit.values, score: hit.score }));
         return { packages, explain: found.explain };

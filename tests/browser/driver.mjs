@@ -128,7 +128,7 @@ export class Visitor {
 
     async type(text) {
         await this.page.fill('#query', '');
-        await this.page.locator('#query').pressSequentially(text, { delay: 15 });
+        await this.page.locator('#query').pressSequentially(text, { delay: 5 });
         await this.settled();
     }
 
@@ -146,7 +146,7 @@ export class Visitor {
     }
 
     text(selector) {
-        return this.page.evaluate((id) => document.querySelector(id).textContent.trim(), selector);
+        return this.page.evaluate((id) => document.querySelector(id).textContent.replace(/\s+/g, ' ').trim(), selector);
     }
 
     /** The choices of a facet: name → [count shown, checked]. */

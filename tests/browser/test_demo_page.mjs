@@ -373,6 +373,7 @@ test('a thumbs-up moves the ranking at once, the slider shows the one before, an
     await visitor.settled();
     assert.deepEqual(ranking(await visitor.list()), lists[0]);
     assert.match(await visitor.text('.as-of'), /^As of .*, as loaded.*2 later changes left out/);
+    assert.equal(await page.isVisible('#toast'), false, 'the past offers no undo');
     assert.match(await page.getAttribute('#time', 'aria-valuetext'), /as loaded$/);
     assert.ok((await visitor.list()).every((found) => !found.canVote && !found.voted));
     await page.click('.package:nth-child(2) .up', { force: true });

@@ -1,7 +1,7 @@
 /*
- * Searching in Chromium, with the relaxed and the SIMD128 build in one page, beside native hnswlib in its own process, on
- * debpkg, in blocks that alternate. A page has no clock of the processor's time, so the clock on the wall counts, for the
- * peer as well: the ratios hold on a machine that has nothing else to do.
+ * Searching in Chromium, with the relaxed and the SIMD128 build in one page, beside native hnswlib in its own
+ * process, on debpkg, in blocks that alternate. A page has no clock of the processor's time, so the clock on the
+ * wall counts, for the peer as well: the ratios hold on a machine that has nothing else to do.
  *
  * usage: browser.mjs [RESULT.json]
  */

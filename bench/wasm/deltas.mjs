@@ -1,6 +1,7 @@
 /*
- * Deltas and single vectors from JavaScript, 384 dimensions, in a stored database (files, relaxed durability: the log is
- * written, not waited for), keys of type int, every row linked; and how fast the log's compression runs.
+ * Deltas and single vectors from JavaScript, 384 dimensions, in a stored database (files, relaxed durability:
+ * the log is written, not waited for), keys of type int, every row linked; and how fast the log's compression
+ * runs.
  *
  * Processor time, medians of turns that alternate. The native figures' kinds: the first delta of each row, which keeps
  * the row's earlier vector in its history, and rows that had deltas before.
@@ -110,7 +111,10 @@ function vectors(table) {
     report.figure('vector, in place', 'us', median(times.view), 0.05, { note });
 }
 
-/** What the log weighs beside what the deltas are, an index and a value each and 16 bytes a delta; how fast it is made. */
+/**
+ * What the log weighs beside what the deltas are, an index and a value each and 16 bytes a delta; how fast it is
+ * made.
+ */
 async function logRate(database, table) {
     const many = Array.from({ length: 20_000 }, (_, i) => ({ key: (i * 13) % ROWS, operation: sparse[i & 255] }));
     const rates = [];

@@ -1,6 +1,7 @@
 /*
- * Search under a filter in Node with the SIMD128 build, on clustered (100,000 x 384) and debpkg: recall@10 and queries a
- * second at every selectivity, matching rows at random, near the query or far from it, beside native hnswlib.
+ * Search under a filter in Node with the SIMD128 build, on clustered (100,000 x 384) and debpkg: recall@10 and
+ * queries a second at every selectivity, matching rows at random, near the query or far from it, beside native
+ * hnswlib.
  *
  * velta is asked through the API with a filter on a column. Both engines get the matching rows outside the time that is
  * compared: the peer as marks set before, velta in the part of the call that the engine reports as the filter's; the

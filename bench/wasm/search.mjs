@@ -1,7 +1,8 @@
 /*
- * Building and searching in Node with the SIMD128 build, beside hnswlib-wasm in the same process and native hnswlib in
- * its own, on debpkg. All three alternate: the peers add a part of their rows, then velta builds everything; searches go
- * in blocks of a hundred queries. The processor's time counts. The rate at a recall is read from a sweep of ef.
+ * Building and searching in Node with the SIMD128 build, beside hnswlib-wasm in the same process and native
+ * hnswlib in its own, on debpkg. All three alternate: the peers add a part of their rows, then velta builds
+ * everything; searches go in blocks of a hundred queries. The processor's time counts. The rate at a recall is
+ * read from a sweep of ef.
  *
  * usage: search.mjs [RESULT.json]
  */

@@ -7,8 +7,8 @@ import { median } from './report.mjs';
 const BLOCK = 100;
 
 /**
- * `engines`: { name: (ef, first, end) => { seconds, found } }, `found` ten rows a query. Gives { name: points }, a point
- * being { ef, recall, rate }; the first round warms up and counts recall.
+ * `engines`: { name: (ef, first, end) => { seconds, found } }, `found` ten rows a query. Gives { name: points },
+ * a point being { ef, recall, rate }; the first round warms up and counts recall.
  */
 export async function sweep(data, engines, efs, rounds) {
     const names = Object.keys(engines);

@@ -33,7 +33,7 @@ async function compare(driver, files, random) {
     for (const file of [0, 1]) {
         const size = driver.execute(SIZE, file, 0, 0, NOTHING);
         if (size !== files[file].length) throw new Error(`file ${file} has ${size} bytes, not ${files[file].length}`);
-        for (let at = 0; at < size; ) {
+        for (let at = 0; at < size;) {
             const out = new Uint8Array(Math.min(size - at, 1 + random.below(200_000))).fill(7);
             const got = driver.execute(READ, file, at, out.length, out);
             if (got !== out.length) throw new Error(`reading ${out.length} bytes at ${at} gave ${got}`);

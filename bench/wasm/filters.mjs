@@ -78,10 +78,11 @@ function fill(velta) {
     return { database, table };
 }
 
+/* The fastest forms of these loops that were found: without a branch where half of the rows go either way. */
 const plain = {
     between(low, high) {
         let count = 0;
-        for (let row = 0; row < ROWS; row++) if (size[row] >= low && size[row] <= high) count++;
+        for (let row = 0; row < size.length; row++) count += (~(size[row] - low) & ~(high - size[row])) >>> 31;
         return count;
     },
     rowsBelow(limit) {

@@ -13,7 +13,7 @@ import { sweep } from './lib/sweep.mjs';
 import { fill, graph, link, loadVelta } from './lib/velta.mjs';
 
 const SLICES = 2;
-const ROUNDS = 3;
+const ROUNDS = 2;
 const EFS = [20, 28, 40, 56, 80, 112];
 
 const report = new Report('in WebAssembly: build and search, Node, SIMD128');

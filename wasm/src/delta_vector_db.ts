@@ -5,7 +5,7 @@
  * stores use. The engine does the work: chains, time travel, the index and its repair, the log, compaction.
  */
 import { createDatabase, importDatabase, type CompactStats, type Database, type DatabaseStats } from './database.js';
-import type { ChainItem, DeltaOperation } from './delta.js';
+import type { ChainItem, DeltaOperation, TableDelta } from './delta.js';
 import { checkOptions, describe, invalid, VeltaError } from './errors.js';
 import { asyncDispose, dispose } from './iterator.js';
 import { key, type Schema } from './schema.js';
@@ -171,6 +171,16 @@ function placeOf({ metadata, timestamp }: VectorDelta): {
     };
 }
 
+function tableDelta(delta: VectorDelta): TableDelta<string> {
+    const { vectorId, operation, metadata, timestamp } = delta;
+    return {
+        key: vectorId,
+        operation,
+        ...(metadata === undefined ? undefined : { metadata }),
+        ...(timestamp === undefined ? undefined : { timestamp }),
+    };
+}
+
 function chainItem(vectorId: string, { id, time, operation, metadata }: ChainItem): DeltaChainItem {
     const more = { ...(id === 0 ? {} : { timestamp: time }), ...(metadata === undefined ? {} : { metadata }) };
     return { id, vectorId, operation, ...more };
@@ -327,15 +337,8 @@ export class DeltaVectorDB {
         if (deltas.length === 0) {
             return [];
         }
-        const bad = deltas.findIndex((delta) => typeof delta !== 'object' || delta === null);
-        if (bad >= 0) {
-            throw invalid(`a delta is an object, not ${describe(deltas[bad])}`, bad);
-        }
         this.#checkRoom(deltas, table.liveCount);
-        const ids = table.applyAll(
-            deltas.map(({ vectorId, ...delta }) => ({ ...delta, key: vectorId })),
-            { column: 'vector' },
-        );
+        const ids = table.applyAll(deltas.map(tableDelta), VECTOR);
         if (this.#listeners.size > 0) {
             deltas.forEach((delta, i) => this.#news.push({ delta, id: ids[i] as number }));
             this.#tell();
@@ -345,7 +348,7 @@ export class DeltaVectorDB {
 
     /** A copy of a vector; null when it does not live. */
     getVector(id: string): Float32Array | null {
-        return this.#live().vector(id, { column: 'vector' });
+        return this.#live().vector(id, VECTOR);
     }
 
     /**

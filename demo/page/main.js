@@ -49,6 +49,7 @@ class App {
     #again = false;
     #move = false;
     #voting = Promise.resolve();
+    #storeTimer = 0;
 
     async start() {
         setUpTheme();
@@ -277,10 +278,14 @@ class App {
         );
     }
 
+    /** Shows the store's figures, and again later: linking and checkpoints go on in idle moments. */
     async #showStore() {
+        clearTimeout(this.#storeTimer);
         try {
             const { stats, log } = await this.#store.stats();
             this.#panel.showStore(stats, log, this.#store.kind);
+            clearTimeout(this.#storeTimer);
+            this.#storeTimer = window.setTimeout(() => void this.#showStore(), stats.indexPending > 0 ? 500 : 5000);
         } catch (error) {
             if (!isClosed(error)) throw error;
         }

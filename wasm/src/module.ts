@@ -367,8 +367,8 @@ async function fetched(url: URL): Promise<Response> {
 async function ofResponse(response: Response, from: string): Promise<WebAssembly.Module> {
     if (!response.ok) {
         throw bad(
-            `the module is not at ${from}: the server answered ${response.status}; put the package's wasm files there, ` +
-                'or give init the option wasm',
+            `the module is not at ${from}: the server answered ${response.status}; ` +
+                "put the package's wasm files there, or give init the option wasm",
         );
     }
     const type = (response.headers.get('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase();

@@ -1,5 +1,6 @@
 /**
- * Node's own modules, where the program runs in Node. They are asked for at run time, so that no bundler looks for them.
+ * Node's own modules, where the program runs in Node. They are asked for at run time, so that no bundler looks for
+ * them.
  */
 
 interface NodeProcess {

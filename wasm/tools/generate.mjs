@@ -34,7 +34,8 @@ function layout() {
         lines.push(`export const ${constant(words[0], words[1] ?? 'size')} = ${number};`);
     }
     if (lines.length === 0) throw new Error('ABI_LAYOUT is empty');
-    return `/** Sizes and offsets in bytes of the records that cross; generated from wasm/exports.h. */\n${lines.join('\n')}\n`;
+    const head = '/** Sizes and offsets in bytes of the records that cross; generated from wasm/exports.h. */';
+    return `${head}\n${lines.join('\n')}\n`;
 }
 
 function status() {
@@ -61,7 +62,8 @@ function status() {
 function version() {
     const found = /^#define VELTA_VERSION_TEXT "([^"]+)"/m.exec(readFileSync(join(root, 'store/velta.h'), 'utf8'));
     if (found === null) throw new Error('store/velta.h has no VELTA_VERSION_TEXT');
-    return `/** The version of the package and of the module that fits it; generated from store/velta.h. */\nexport const VERSION = '${found[1]}';\n`;
+    const head = '/** The version of the package and of the module that fits it; generated from store/velta.h. */';
+    return `${head}\nexport const VERSION = '${found[1]}';\n`;
 }
 
 mkdirSync(folder, { recursive: true });

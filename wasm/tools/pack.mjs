@@ -56,7 +56,7 @@ function manifest(version) {
     };
 }
 
-/** Declarations from the sources; a copy below a CommonJS package.json, since the format of a file follows from that. */
+/** Declarations from the sources; a copy below a CommonJS package.json, from which the format of a file follows. */
 async function declare() {
     const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
     const types = join(dist, 'types');

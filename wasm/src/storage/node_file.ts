@@ -301,7 +301,7 @@ export async function openFiles(
     }
 }
 
-/** Looks for a restore to settle, and where this may write, settles it. DATA has to be opened again when it says yes. */
+/** Looks for a restore to settle, and where this may write, settles it. True: DATA has to be opened again. */
 function isInterrupted(system: NodeSystem, path: string, locked: LockedFile, readOnly: boolean): boolean {
     try {
         if (!readOnly) return settleRestore(system, path);

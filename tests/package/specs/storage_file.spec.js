@@ -244,7 +244,7 @@ inNode('failing calls of the system', () => {
         ['readSync', ['EIO', 'short', 'long']],
     ]) {
         for (const kind of kinds) {
-            it(`${method} with ${kind}, each in turn: no acknowledged change is lost, the handle is poisoned`, async () => {
+            it(`${method} with ${kind}, each in turn: nothing that was acknowledged is lost`, async () => {
                 let told = 0;
                 for (let nth = 1; ; nth++) {
                     const outcome = await life(method, kind, nth);

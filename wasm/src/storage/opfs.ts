@@ -3,8 +3,8 @@
  * access handles that the engine's synchronous calls need. A page uses openWorker.
  *
  * A database is a folder, `<directory>/<encoded name>`, with the files `data` and `log`. A handle locks its file; it
- * can outlive its owner for about a second, so taking one is tried again until the timeout. Readers ask for handles of mode
- * 'read-only', which browsers without that mode make exclusive: readers then exclude each other.
+ * can outlive its owner for about a second, so taking one is tried again until the timeout. Readers ask for handles of
+ * mode 'read-only', which browsers without that mode make exclusive: readers then exclude each other.
  *
  * Only a count equal to what was asked is success: at quota some browsers return a smaller one instead of throwing, so
  * a write that is short is FULL.

@@ -309,8 +309,11 @@ $(BUILD)/setup/npm: wasm/package-lock.json .ci/npm
 $(package): $(package_from) $(wasm_modules) | $(BUILD)/setup/npm wasm-generated
 	@echo "  PACK    $@"
 	@$(NODE) wasm/tools/pack.mjs --build $(BUILD) --version $(VERSION) $(wasm_builds)
-.PHONY: package
+.PHONY: package reference
 package: $(package)
+# The reference of the package, from its types; tests say when it is not what they say.
+reference: wasm-generated | $(BUILD)/setup/npm
+	@$(NODE) wasm/tools/reference.mjs
 
 # ---- demo, bench
 
@@ -375,6 +378,7 @@ help:
 	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
 	@echo 'make wasm      the WebAssembly modules, $(BUILD)/wasm/velta.*.wasm'
 	@echo 'make package   the npm package, $(package), with the sizes of its files'
+	@echo 'make reference docs/API.md, from the types of the package'
 	@echo 'make demo      build, show a search, a delta and an earlier time, then serve the demo page'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'
 	@echo 'make bench     measurements beside hnswlib, duckdb-wasm and what the machine can do, native and packaged'

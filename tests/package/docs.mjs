@@ -1,6 +1,7 @@
 /*
  * Runs the package's documents: each is one program, made of its ```js blocks in order, against the installed package;
- * what it prints must be its ```text blocks, in order. Other blocks (ts, sh, html) are not run.
+ * what it prints must be its ```text blocks, in order. Other blocks (ts, sh, html) are not run. docs/API.md must be what
+ * the types say.
  *
  * usage: node docs.mjs [DOCUMENT...]   The last line is "N passed, N failed".
  */
@@ -35,11 +36,19 @@ async function check(project, name) {
     if (stdout.trimEnd() !== wanted.trimEnd()) throw new Error(`it prints\n${stdout}\nand says it prints\n${wanted}`);
 }
 
+/** docs/API.md is what the types say. */
+async function checkReference() {
+    await execute(process.execPath, [join(root, 'wasm/tools/reference.mjs'), '--check'], { cwd: root });
+}
+
 const project = await makeProject({});
 const counts = { passed: 0, failed: 0 };
-for (const name of process.argv.length > 2 ? process.argv.slice(2) : DOCUMENTS) {
+const chosen = process.argv.slice(2);
+const checks = (chosen.length > 0 ? chosen : DOCUMENTS).map((name) => [name, () => check(project, name)]);
+if (chosen.length === 0) checks.push(['docs/API.md', checkReference]);
+for (const [name, run] of checks) {
     try {
-        await check(project, name);
+        await run();
         counts.passed++;
     } catch (error) {
         counts.failed++;

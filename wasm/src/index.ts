@@ -52,7 +52,6 @@ export {
     listDatabases,
     open,
     requestPersistence,
-    restore,
     type OpenOptions,
     type Persistence,
     type StorageOptions,
@@ -135,6 +134,7 @@ export {
     type VectorStats,
 } from './delta_vector_db.js';
 export { openColumnStoreWorker, openDeltaVectorWorker, openWorker, type WorkerOptions } from './worker/client.js';
+export { restore, type RestoreOptions } from './worker/restore.js';
 export type { NodeWorker, WorkerSource } from './worker/channel.js';
 export type {
     Remote,

@@ -75,6 +75,8 @@ const AUTO_THREADS = 8;
 
 interface Started {
     readonly options: InitOptions;
+    /** What was compiled, for others that run the same. */
+    module?: WebAssembly.Module;
     readonly info: Promise<ModuleInfo>;
 }
 
@@ -90,13 +92,14 @@ let started: Started | null = null;
  * the build asked for, NO_MEMORY when `maxMemory` is refused, EXISTS when it runs with other options already, INVALID
  */
 export async function init(options?: InitOptions): Promise<ModuleInfo> {
+    checkOptions('init', options, ['wasm', 'build', 'maxMemory', 'threads']);
     if (started !== null) {
         if (options !== undefined && !isSame(options, started.options)) {
             throw new VeltaError('EXISTS', 'velta runs already, with other options; call init once, before all else');
         }
         return started.info;
     }
-    const own: Started = { options: { ...options }, info: start(options ?? {}) };
+    const own: Started = { options: { ...options }, info: start(options ?? {}, (module) => (own.module = module)) };
     started = own;
     try {
         return await own.info;
@@ -104,6 +107,18 @@ export async function init(options?: InitOptions): Promise<ModuleInfo> {
         if (started === own) started = null;
         throw error;
     }
+}
+
+/**
+ * What a worker of this page is to be told for running the same module; undefined where none runs.
+ * @internal
+ */
+export async function sameModule(): Promise<InitOptions | undefined> {
+    const own = started;
+    if (own === null) return undefined;
+    await own.info;
+    const { maxMemory } = own.options;
+    return { wasm: own.module as WebAssembly.Module, ...(maxMemory === undefined ? {} : { maxMemory }) };
 }
 
 /**
@@ -124,8 +139,7 @@ function isSame(a: InitOptions, b: InitOptions): boolean {
     return [...names].every((name) => a[name] === undefined || plain(a[name]) === plain(b[name]));
 }
 
-async function start(options: InitOptions): Promise<ModuleInfo> {
-    checkOptions('init', options, ['wasm', 'build', 'maxMemory', 'threads']);
+async function start(options: InitOptions, keep: (module: WebAssembly.Module) => void): Promise<ModuleInfo> {
     if (typeof WebAssembly !== 'object') {
         throw new VeltaError('UNSUPPORTED', 'there is no WebAssembly here');
     }
@@ -141,6 +155,7 @@ async function start(options: InitOptions): Promise<ModuleInfo> {
     );
     if (instance.threads > 1) await startThreads(module, instance, instance.threads - 1);
     setInstance(instance);
+    keep(module);
     return infoOf(instance);
 }
 

@@ -51,7 +51,8 @@ export interface OpenOptions extends MemoryOptions, StorageOptions {
     readonly onProgress?: Progress;
 }
 
-const STORAGE_OPTIONS = ['storage', 'directory', 'lockTimeout'];
+/** @internal */
+export const STORAGE_OPTIONS = ['storage', 'directory', 'lockTimeout'];
 const OPEN_OPTIONS = [
     ...STORAGE_OPTIONS,
     'durability',
@@ -321,10 +322,10 @@ function openInMemory(instance: Instance, name: string, options: OpenOptions): D
 
 /* ---- databases as a whole */
 
-async function storedKind(where: string, name: string | null, options: StorageOptions): Promise<StoredKind> {
+/** Checks the arguments of what concerns a whole database; gives its storage. @internal */
+export async function storedKind(where: string, options: StorageOptions): Promise<StoredKind> {
     checkOptions(where, options, STORAGE_OPTIONS);
     checkStorageOptions(options);
-    if (name !== null) checkName(name);
     const { storage = await defaultStorage() } = options;
     if (storage === 'memory') throw invalid(`${where}: databases in memory are not stored`);
     return storage;
@@ -346,17 +347,21 @@ async function locked<T>(
     }
 }
 
-/**
- * Makes the stored database `name` what an export holds, whole or not at all, even when it is interrupted. The bytes
- * are checked before anything is touched.
- *
- * @throws {VeltaError} CORRUPT or VERSION when the bytes are no whole export; LOCKED while it is open; FULL, IO,
- * UNSUPPORTED, INVALID, and what `init` throws
- */
-export async function restore(name: string, bytes: Uint8Array, options: StorageOptions = {}): Promise<void> {
-    const storage = await storedKind('restore', name, options);
+/** A copy of an export to be restored: the caller's may change while that waits. @internal */
+export function ownExport(bytes: unknown): Uint8Array<ArrayBuffer> {
     if (!(bytes instanceof Uint8Array)) throw invalid(`an export is a Uint8Array, not ${describe(bytes)}`);
-    const own = bytes.slice(); /* the caller's may change while this waits */
+    return new Uint8Array(bytes);
+}
+
+/** `restore` of worker/restore.ts, in this very thread. @internal */
+export async function restore(name: string, bytes: Uint8Array, options: StorageOptions = {}): Promise<void> {
+    return restoreOwn(name, ownExport(bytes), options);
+}
+
+/** The same of bytes that nobody else has. @internal */
+export async function restoreOwn(name: string, own: Uint8Array, options: StorageOptions): Promise<void> {
+    const storage = await storedKind('restore', options);
+    checkName(name);
     await init();
     await importDatabase(own).close();
     const directory = directoryOf(storage, options.directory);
@@ -373,7 +378,8 @@ export async function restore(name: string, bytes: Uint8Array, options: StorageO
  * @throws {VeltaError} LOCKED while it is open; IO, UNSUPPORTED, INVALID
  */
 export async function deleteDatabase(name: string, options: StorageOptions = {}): Promise<boolean> {
-    const storage = await storedKind('deleteDatabase', name, options);
+    const storage = await storedKind('deleteDatabase', options);
+    checkName(name);
     const directory = directoryOf(storage, options.directory);
     const locking = { shared: false, timeout: options.lockTimeout ?? DEFAULT_LOCK_TIMEOUT };
     if (storage === 'file') return deleteFiles(name, { ...locking, directory });
@@ -391,7 +397,7 @@ export async function deleteDatabase(name: string, options: StorageOptions = {})
  * @throws {VeltaError} IO, UNSUPPORTED, INVALID
  */
 export async function listDatabases(options: Pick<StorageOptions, 'storage' | 'directory'> = {}): Promise<string[]> {
-    const storage = await storedKind('listDatabases', null, options);
+    const storage = await storedKind('listDatabases', options);
     const directory = directoryOf(storage, options.directory);
     const names = storage === 'file' ? listFiles(directory) : await listed(storage, directory);
     return names.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));

@@ -234,10 +234,21 @@ async function removeIfThere(folder: FileSystemDirectoryHandle, file: string, op
     await pollUntil(attempt, file, options);
 }
 
+/** Whether this thread is one that gets synchronous handles: a dedicated worker. */
+function hasHandles(): boolean {
+    const { FileSystemFileHandle } = globalThis as { FileSystemFileHandle?: { prototype: object } };
+    return FileSystemFileHandle !== undefined && 'createSyncAccessHandle' in FileSystemFileHandle.prototype;
+}
+
+/** Whether OPFS is here, but for workers only, and workers can be started. @internal */
+export function needsWorker(): boolean {
+    const { FileSystemFileHandle } = globalThis as { FileSystemFileHandle?: unknown };
+    return FileSystemFileHandle !== undefined && !hasHandles() && typeof Worker === 'function';
+}
+
 /** @throws {VeltaError} UNSUPPORTED where there are no synchronous handles. */
 function checkWorker(): void {
-    const { FileSystemFileHandle } = globalThis as { FileSystemFileHandle?: { prototype: object } };
-    if (!FileSystemFileHandle || !('createSyncAccessHandle' in FileSystemFileHandle.prototype)) {
+    if (!hasHandles()) {
         throw new VeltaError(
             'UNSUPPORTED',
             "storage 'opfs' works in dedicated workers of browsers that have it; in a page use openWorker",

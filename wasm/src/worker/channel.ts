@@ -12,7 +12,7 @@ import { sessionLock, type ClientMessage } from './protocol.js';
 
 /** What is used of a worker of Node's `worker_threads`. */
 export interface NodeWorker {
-    postMessage(message: unknown): void;
+    postMessage(message: unknown, transfer?: ArrayBuffer[]): void;
     on(event: string, listener: (value: unknown) => void): unknown;
     off(event: string, listener: (value: unknown) => void): unknown;
     terminate(): unknown;
@@ -24,7 +24,7 @@ export interface NodeWorker {
 export type WorkerSource = Worker | NodeWorker | URL | string;
 
 export interface Channel {
-    post(message: ClientMessage): void;
+    post(message: ClientMessage, transfer?: ArrayBuffer[]): void;
     /** In Node: whether the process must wait for answers. */
     busy(waiting: boolean): void;
     /** After the session exists: also notices ends that fire no event. */
@@ -94,7 +94,7 @@ function webChannel(worker: Worker, owned: boolean, listener: Listener): Channel
         listener.death(death(`the worker ${ready ? 'failed' : 'could not start'}${reason}`, event));
     });
     return {
-        post: (message) => worker.postMessage(message),
+        post: (message, transfer = []) => worker.postMessage(message, transfer),
         busy: () => undefined,
         guard(session) {
             const locks = (navigator as Partial<Navigator>).locks;
@@ -117,7 +117,7 @@ function nodeChannel(worker: NodeWorker, owned: boolean, listener: Listener): Ch
     };
     for (const [type, handle] of Object.entries(handlers)) worker.on(type, handle);
     return {
-        post: (message) => worker.postMessage(message),
+        post: (message, transfer = []) => worker.postMessage(message, transfer),
         busy(waiting) {
             if (owned) worker[waiting ? 'ref' : 'unref']();
         },

@@ -73,21 +73,42 @@ export class Connection {
         options: Record<string, unknown>,
         init: object | undefined,
     ): Promise<HandleValue> {
-        const listener = {
-            message: (data: unknown) => this.#receive(data),
-            death: (error: VeltaError) => this.#end(error),
-        };
-        this.#channel = openChannel(source, listener);
+        this.#start(source);
         try {
             const packed = packed1(options);
             const message = { type: 'open', version: PROTOCOL_VERSION, root, name, options: packed.args[0], init };
             const opened = (await this.#send('open', message as ClientBody, packed, true)) as Reference;
-            this.#channel.guard(this.#session);
+            this.#channel?.guard(this.#session);
             return opened.value;
         } catch (error) {
             this.#end(error instanceof VeltaError && error.code === 'WORKER' ? error : closed('the store'));
             throw error;
         }
+    }
+
+    /** Starts the worker, has it restore a database from bytes that are handed over, and ends it. */
+    async restore(
+        source: WorkerSource | undefined,
+        name: string,
+        bytes: Uint8Array<ArrayBuffer>,
+        options: object,
+        init: object | undefined,
+    ): Promise<void> {
+        this.#start(source);
+        const packed = readable(() => pack([options], false));
+        const message = { type: 'restore', version: PROTOCOL_VERSION, name, bytes, options: packed.args[0], init };
+        try {
+            await this.#send('restore', message as ClientBody, packed, true, [bytes.buffer]);
+        } finally {
+            this.end();
+        }
+    }
+
+    #start(source: WorkerSource | undefined): void {
+        this.#channel = openChannel(source, {
+            message: (data) => this.#receive(data),
+            death: (error) => this.#end(error),
+        });
     }
 
     call(kind: RemoteKind, handle: number, method: string, args: unknown[], steps?: QueryStep[]): Promise<unknown> {
@@ -121,11 +142,17 @@ export class Connection {
         return ++this.#lastId;
     }
 
-    #post(body: ClientBody): void {
-        this.#channel?.post({ ...body, velta: this.#session } as ClientMessage);
+    #post(body: ClientBody, transfer?: ArrayBuffer[]): void {
+        this.#channel?.post({ ...body, velta: this.#session } as ClientMessage, transfer);
     }
 
-    #send(method: string, body: ClientBody, packed: Packed, opening: boolean): Promise<unknown> {
+    #send(
+        method: string,
+        body: ClientBody,
+        packed: Packed,
+        opening: boolean,
+        transfer?: ArrayBuffer[],
+    ): Promise<unknown> {
         if (this.#ended !== undefined) return Promise.reject(this.#ended);
         const { signal } = packed;
         if (signal?.aborted === true) return Promise.reject(cancelled(method, signal));
@@ -133,7 +160,7 @@ export class Connection {
         return new Promise((resolve, reject) => {
             const { args, extras } = packed;
             try {
-                this.#post({ ...body, id, ...(opening ? {} : { args }), extras } as ClientBody);
+                this.#post({ ...body, id, ...(opening ? {} : { args }), extras } as ClientBody, transfer);
             } catch (cause) {
                 const text = cause instanceof Error ? cause.message : String(cause);
                 reject(
@@ -598,8 +625,11 @@ async function connect(root: RootKind, name: string, all: object & WorkerOptions
     return [connection, await connection.open(worker, root, name, options, await portable(init))];
 }
 
-/** What init() is to be told in the worker: things that can be cloned, addresses that mean the same there. */
-async function portable(init: InitOptions | undefined): Promise<object | undefined> {
+/**
+ * What init() is to be told in the worker: things that can be cloned, addresses that mean the same there.
+ * @internal
+ */
+export async function portable(init: InitOptions | undefined): Promise<object | undefined> {
     const own = wasmSource(wasmBuilds[0] as WasmBuild);
     if (init?.wasm === undefined) return own instanceof URL ? init : { ...init, wasm: own };
     try {

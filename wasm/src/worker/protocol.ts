@@ -229,6 +229,18 @@ export interface OpenMessage {
     readonly extras: Extras;
 }
 
+/** Restores a database, as a session of this one message. */
+export interface RestoreMessage {
+    readonly velta: number;
+    readonly type: 'restore';
+    readonly id: number;
+    readonly version: number;
+    readonly name: string;
+    readonly bytes: Uint8Array;
+    readonly options: object;
+    readonly init: object | undefined;
+}
+
 export interface CallMessage {
     readonly velta: number;
     readonly type: 'call';
@@ -243,6 +255,7 @@ export interface CallMessage {
 
 export type ClientMessage =
     | OpenMessage
+    | RestoreMessage
     | CallMessage
     | { readonly velta: number; readonly type: 'abort'; readonly id: number }
     | { readonly velta: number; readonly type: 'release'; readonly handle: number }
@@ -289,6 +302,10 @@ export function readClientMessage(data: unknown): ClientMessage | undefined {
             return is('id', isId) && is('name', isString) && is('options', isRecord) && is('extras', isExtras)
                 ? (data as unknown as OpenMessage)
                 : undefined;
+        case 'restore':
+            return is('id', isId) && is('name', isString) && is('bytes', isBytes) && is('options', isRecord)
+                ? (data as unknown as RestoreMessage)
+                : undefined;
         case 'call':
             return is('id', isId) &&
                 is('handle', isId) &&
@@ -324,6 +341,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function isString(value: unknown): boolean {
     return typeof value === 'string';
+}
+
+function isBytes(value: unknown): boolean {
+    return value instanceof Uint8Array;
 }
 
 function isId(value: unknown): boolean {

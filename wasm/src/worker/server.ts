@@ -15,7 +15,7 @@ import { DeltaVectorDB } from '../delta_vector_db.js';
 import { VeltaError, type VeltaErrorData } from '../errors.js';
 import { RowIterator } from '../iterator.js';
 import { init, type InitOptions, moduleInfo } from '../module.js';
-import { open } from '../storage/open.js';
+import { open, restoreOwn } from '../storage/open.js';
 import { Table } from '../table.js';
 import {
     type CallMessage,
@@ -26,6 +26,7 @@ import {
     type OpenMessage,
     PROTOCOL_VERSION,
     readClientMessage,
+    type RestoreMessage,
     type RemoteKind,
     ROOTS,
     type ServerMessage,
@@ -70,9 +71,7 @@ class Session {
     async open(message: OpenMessage): Promise<void> {
         const { id, root, name } = message;
         try {
-            if (message.version !== PROTOCOL_VERSION) {
-                throw new VeltaError('WORKER', 'the worker script is of another version of velta than the page');
-            }
+            checkVersion(message.version);
             if (!(ROOTS as readonly unknown[]).includes(root)) {
                 throw new VeltaError('INVALID', `a worker cannot open a '${String(root)}'`);
             }
@@ -91,6 +90,18 @@ class Session {
             this.#fail(id, error);
         } finally {
             this.#running.delete(id);
+        }
+    }
+
+    /** Restores a database: all that this session does. */
+    async restore({ id, version, name, bytes, options, init: start }: RestoreMessage): Promise<void> {
+        try {
+            checkVersion(version);
+            if (start !== undefined && !isReady()) await init(start);
+            await restoreOwn(name, bytes, options);
+            this.#answer(id, undefined);
+        } catch (error) {
+            this.#fail(id, error);
         }
     }
 
@@ -230,6 +241,12 @@ class Session {
     }
 }
 
+function checkVersion(version: number): void {
+    if (version !== PROTOCOL_VERSION) {
+        throw new VeltaError('WORKER', 'the worker script is of another version of velta than the page');
+    }
+}
+
 function errorValue(error: unknown): VeltaErrorData {
     if (error instanceof VeltaError) return error.toJSON();
     const text = error instanceof Error ? error.message : String(error);
@@ -352,6 +369,8 @@ export function serve(port: ServerPort): (data: unknown) => void {
             const opened = new Session(message.velta, port);
             sessions.set(message.velta, opened);
             void opened.open(message);
+        } else if (message.type === 'restore') {
+            void new Session(message.velta, port).restore(message);
         }
     };
 }

@@ -236,17 +236,76 @@ export function not<const C extends string>(one: Filter<C>): Filter<C> {
 /**
  * A filter as text, with values put in safely: `` filter`section = ${s} AND depends < ${n}` ``. What is put in may be
  * a value, an array of values (for `IN ${list}`), or a filter, which gets parentheses.
+ *
+ * @throws {VeltaError} SYNTAX with the offset where parentheses or quotes do not match, INVALID for a value within
+ * quotes (`'${s}'`: they are put around it here) and for what is no value
  */
 export function filter(strings: TemplateStringsArray, ...values: readonly unknown[]): Filter<never> {
+    if (!Array.isArray(strings) || strings.length !== values.length + 1 || !strings.every(isText)) {
+        throw invalid('filter is a tag of template literals: filter`depends < ${n}`');
+    }
+    const scan = new Scan();
     let whole = strings[0] as string;
+    scan.read(whole, 0);
     for (let i = 0; i < values.length; i++) {
         const value = values[i];
+        if (scan.quote !== '') {
+            throw invalid(`value ${i + 1} stands within quotes: leave those out, they are put around it`);
+        }
         if (value instanceof Filter) whole += `(${blankIsTrue(value.toString())})`;
         else if (Array.isArray(value)) whole += list(value as FilterValue[]);
         else whole += value === null ? 'NULL' : quoteValue(value);
+        const start = whole.length;
         whole += strings[i + 1] as string;
+        scan.read(whole, start);
     }
+    scan.end(whole);
     return new TextFilter<never>(whole, EITHER);
+}
+
+function isText(part: unknown): boolean {
+    return typeof part === 'string';
+}
+
+/**
+ * Follows the parentheses and quotes of a text. Where they match, the text in parentheses of its own is what it is
+ * alone: `a) OR (b` would not be. A quote inside a string is doubled, so that it ends and begins one at once.
+ */
+class Scan {
+    /** The quote that is open; '' outside. */
+    quote = '';
+    #opened: number[] = [];
+    #quotedAt = 0;
+
+    /** Goes on from `start` to the end of the text. @throws {VeltaError} SYNTAX for what was not opened */
+    read(text: string, start: number): void {
+        for (let i = start; i < text.length; i++) {
+            const c = text[i] as string;
+            if (this.quote !== '') {
+                if (c === this.quote) this.quote = '';
+            } else if (c === "'" || c === '"') {
+                this.quote = c;
+                this.#quotedAt = i;
+            } else if (c === '(') {
+                this.#opened.push(i);
+            } else if (c === ')' && this.#opened.pop() === undefined) {
+                throw unmatched('the parenthesis is closed, but not opened', text, i);
+            }
+        }
+    }
+
+    /** @throws {VeltaError} SYNTAX for what is still open */
+    end(text: string): void {
+        if (this.quote !== '') throw unmatched('the quote is not closed', text, this.#quotedAt);
+        const open = this.#opened.pop();
+        if (open !== undefined) throw unmatched('the parenthesis is not closed', text, open);
+    }
+}
+
+/** The offset is in bytes, as the engine's are. */
+function unmatched(what: string, text: string, at: number): VeltaError {
+    const offset = new TextEncoder().encode(text.slice(0, at)).length;
+    return new VeltaError('SYNTAX', `filter, offset ${offset}: ${what}`, { offset });
 }
 
 function blankIsTrue(part: string): string {

@@ -70,6 +70,8 @@ interface State {
 export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnName<S>> {
     readonly #table: Table<S>;
     readonly #state: State;
+    /** Whether the filter was compiled by itself, or made of such. */
+    readonly #isWhole: boolean;
     /** The filter's text; '' matches every row. */
     readonly filter: string;
 
@@ -78,37 +80,76 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         table: Table<S>,
         filter: string,
         state: State = { select: undefined, order: undefined, limit: undefined },
+        isWhole = false,
     ) {
         this.#table = table;
         this.filter = filter;
         this.#state = state;
+        this.#isWhole = isWhole;
     }
 
-    #with(filter: string, change: Partial<State> = {}): Query<S, C> {
-        return new Query<S, C>(this.#table, filter, { ...this.#state, ...change });
+    #with(change: Partial<State>): Query<S, C> {
+        return new Query<S, C>(this.#table, this.filter, { ...this.#state, ...change }, this.#isWhole);
     }
 
-    /** Those that match this filter as well. */
+    /**
+     * The query's filter as a part of another. Each text is compiled by itself first, so that only what is whole is put
+     * in parentheses: `a) OR (b` is no filter.
+     */
+    #part(): Filter {
+        if (!this.#isWhole) this.#check(this.filter);
+        return filterOf(this.filter);
+    }
+
+    /** A filter that joins the query's. */
+    #joining(filter: string | Filter): Filter {
+        const text = filterText(filter);
+        this.#check(text);
+        return filterOf(text);
+    }
+
+    #check(text: string): void {
+        if (text.trim() === '') return;
+        this.#table.open();
+        this.#table.database.run(() => this.#table.compiled(text));
+    }
+
+    #joined(filter: Filter): Query<S, C> {
+        return new Query<S, C>(this.#table, filter.toString(), this.#state, true);
+    }
+
+    /**
+     * Those that match this filter as well.
+     * @throws {VeltaError} SYNTAX, UNKNOWN_COLUMN, TYPE for either filter; `offset` is the position in its own text
+     */
     and(filter: string | Filter<ColumnName<S>>): Query<S, C> {
-        if (this.filter.trim() === '') return this.#with(filterText(filter));
-        return this.#with(and(filterOf(this.filter), filterOf(filterText(filter))).toString());
+        const other = this.#joining(filter);
+        if (this.filter.trim() === '') return this.#joined(other);
+        return this.#joined(and(this.#part(), other));
     }
 
-    /** Those that match, and those that match this filter. */
+    /**
+     * Those that match, and those that match this filter.
+     * @throws {VeltaError} As {@link Query.and}
+     */
     or(filter: string | Filter<ColumnName<S>>): Query<S, C> {
+        const other = this.#joining(filter);
         if (this.filter.trim() === '') return this;
-        return this.#with(or(filterOf(this.filter), filterOf(filterText(filter))).toString());
+        return this.#joined(or(this.#part(), other));
     }
 
-    /** Those for which the filter is false; those for which it is unknown (NULL) match neither. */
+    /**
+     * Those for which the filter is false; those for which it is unknown (NULL) match neither.
+     * @throws {VeltaError} As {@link Query.and}
+     */
     not(): Query<S, C> {
-        return this.#with(not(filterOf(this.filter)).toString());
+        return this.#joined(not(this.#part()));
     }
 
     /** Only these columns in the rows. */
     select<const D extends ColumnName<S>>(...columns: readonly D[]): Query<S, D> {
         this.#table.columnsOf(columns);
-        return new Query<S, D>(this.#table, this.filter, { ...this.#state, select: columns });
+        return new Query<S, D>(this.#table, this.filter, { ...this.#state, select: columns }, this.#isWhole);
     }
 
     /**
@@ -123,13 +164,13 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         if (direction !== 'asc' && direction !== 'desc') {
             throw invalid(`orderBy: the direction is 'asc' or 'desc', not ${describe(direction)}`);
         }
-        return this.#with(this.filter, { order: { column, smallest: direction === 'asc' } });
+        return this.#with({ order: { column, smallest: direction === 'asc' } });
     }
 
     /** At most so many rows, of those that `rows`, `keys`, `toArray` and iterating give. */
     limit(n: number): Query<S, C> {
         if (!Number.isInteger(n) || n < 0) throw invalid(`limit: a whole number from 0, not ${describe(n)}`);
-        return this.#with(this.filter, { limit: n });
+        return this.#with({ limit: n });
     }
 
     /** How many rows match; `limit` does not change it. */

@@ -264,6 +264,18 @@ describe('Filter', () => {
         thrown('INVALID', /surrogate pair/, () => names(eq('name', 'a\ud800')));
     });
 
+    it('is a template whose parentheses and quotes match, and none that a value could leave', () => {
+        const escaping = thrown('SYNTAX', /closed, but not opened/, () => filter`depends = 1) OR (depends > 0`);
+        expect(escaping.offset).to.equal(11);
+        expect(thrown('SYNTAX', /quote is not closed/, () => filter`name = 'é' OR "x`).offset).to.equal(15);
+        expect(thrown('SYNTAX', /is not closed/, () => filter`(depends = ${1}`).offset).to.equal(0);
+        thrown('SYNTAX', undefined, () => filter`depends = ${1}) OR (depends = ${2}`);
+        thrown('INVALID', /value 1 stands within quotes/, () => filter`name = '${" OR name != '"}'`);
+        thrown('INVALID', /tag of template literals/, () => filter('depends = 1) OR (TRUE'));
+        thrown('INVALID', /tag of template literals/, () => filter(['a', 'b']));
+        expect(names(filter`name = 'a)''(' OR (depends = ${3})`)).to.deep.equal(names('depends = 3'));
+    });
+
     it('tells where a text is wrong', () => {
         expect(thrown('SYNTAX', /expected a value/, () => names('depends <')).offset).to.equal(9);
         expect(thrown('UNKNOWN_COLUMN', /did you mean 'section'/, () => names("sectoin = 'games'")).offset).to.equal(0);

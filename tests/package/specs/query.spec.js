@@ -137,6 +137,30 @@ describe('Query', () => {
         thrown('TYPE', undefined, () => table.all().aggregate({ a: sum('group') }));
     });
 
+    it('combines what is a filter by itself, and nothing that leaves its parentheses', () => {
+        const all = table.all().count();
+        const escaping = 'n > 1000) OR (n IS NOT NULL';
+        const none = table.where('n > 1000');
+        const steps = [
+            () => none.and(escaping),
+            () => none.or(escaping),
+            () => table.all().and(escaping),
+            () => table.all().or(escaping),
+            () => table.where(escaping).and('n > 0'),
+            () => table.where(escaping).or('n > 0'),
+            () => table.where(escaping).not(),
+            () => table.where(escaping).select('n').orderBy('n').limit(5).and('n > 0'),
+        ];
+        for (const step of steps) expect(thrown('SYNTAX', undefined, step).offset, String(step)).to.equal(8);
+        expect(thrown('UNKNOWN_COLUMN', undefined, () => none.and('n = 1 OR zz = 1')).offset).to.equal(9);
+        const joined = table.where("group = 'g1' OR group = 'g2'").and('n > 0 OR n <= 0').or('n IS NULL').not();
+        const wanted = rows.filter(({ group, n }) => n !== null && n !== undefined && !['g1', 'g2'].includes(group));
+        expect(joined.and('group IS NOT NULL').keys()).to.have.members(
+            wanted.filter(({ group }) => group !== null && group !== undefined).map(({ k }) => k),
+        );
+        expect(table.all().and('').or(' ').count()).to.equal(all);
+    });
+
     it('groups', () => {
         const counts = new Map();
         for (const { group } of rows) counts.set(group, (counts.get(group) ?? 0) + 1);

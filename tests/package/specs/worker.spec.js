@@ -259,6 +259,7 @@ describe('errors of a worker', () => {
                 (table) => table.search(QUERY, { k: -1 }),
                 (table) => table.where('size = ').count(),
                 (table) => table.where('nonsense = 1').toArray(),
+                (table) => table.where('size = 1').and('size > 1) OR (size > 0').count(),
                 (table) => table.update('none', { size: 1 }),
                 (table) => table.apply('none', { type: 'scale', factor: 2 }),
                 (table) => table.get('row 000001', { nonsense: 1 }),

@@ -2,8 +2,9 @@
  * Upserts of many rows of which some may be refused: batches as long as they go well, parted where they do not.
  *
  * Rows are written in runs that name the same columns, since an upsert sets exactly the named ones. A batch that is
- * refused tells one row that is at fault; that row is set aside and what is before and behind it is tried again in
- * halves. So a few bad rows among n cost a few batches, and all rows bad cost n log n, not n². Order is kept.
+ * refused names one row at fault; the rows before it are written, it is set aside, and the batches behind it begin as
+ * short as those good rows were and double with each that goes well. So what is converted in vain is never more than a
+ * few times what went well: the work is linear in the rows, whether few of them are bad or all. Order is kept.
  */
 import { VeltaError, type VeltaCode } from './errors.js';
 
@@ -14,6 +15,12 @@ export interface FailedRow {
     readonly code: VeltaCode;
     /** One sentence. */
     readonly reason: string;
+}
+
+/** A row that is to blame, by its place among all. */
+interface Fault {
+    readonly place: number;
+    readonly error: VeltaError;
 }
 
 type Row = Readonly<Record<string, unknown>>;
@@ -54,38 +61,44 @@ class Upsert {
 
     /** Rows from `start` to before `end`, which name the same columns. */
     range(start: number, end: number): void {
-        if (start >= end) {
-            return;
-        }
-        const rows = this.#rows.slice(start, end);
-        try {
-            const inserted = this.#write(rows);
-            this.inserted += inserted;
-            this.updated += rows.length - inserted; // a key that comes twice is inserted, then updated
-        } catch (error) {
-            if (!(error instanceof VeltaError) || !FAULTS_OF_ROWS.has(error.code)) {
-                throw error;
+        let size = end - start;
+        let known: Fault | null = null as Fault | null;
+        while (start < end) {
+            if (known?.place === start) {
+                this.#setAside(start++, known.error);
+                continue;
             }
-            this.#part(start, end, error);
+            const stop = Math.min(end, start + size);
+            const error = this.#try(start, stop);
+            if (error === null) {
+                start = stop;
+                size *= 2;
+                continue;
+            }
+            const { offset } = error;
+            const tried: number = stop - start;
+            const bad: number | undefined =
+                tried === 1 ? 0 : offset !== undefined && offset < tried ? offset : undefined;
+            known = bad === undefined ? null : { place: start + bad, error };
+            size = Math.max(1, bad ?? tried >>> 1);
         }
     }
 
-    #part(start: number, end: number, error: VeltaError): void {
-        const named = error.offset !== undefined && error.offset < end - start;
-        const bad = end - start === 1 ? start : named ? start + (error.offset as number) : -1;
-        if (bad < 0) {
-            this.#halves(start, end);
-            return;
+    /** Writes rows; gives the error for which one of them is to blame. */
+    #try(start: number, end: number): VeltaError | null {
+        try {
+            const inserted = this.#write(this.#rows.slice(start, end));
+            this.inserted += inserted;
+            this.updated += end - start - inserted; // a key that comes twice is inserted, then updated
+            return null;
+        } catch (error) {
+            if (!(error instanceof VeltaError) || !FAULTS_OF_ROWS.has(error.code)) throw error;
+            return error;
         }
-        this.#halves(start, bad);
-        this.failed.push({ index: bad, code: error.code, reason: reasonOf(error, bad) });
-        this.#halves(bad + 1, end);
     }
 
-    #halves(start: number, end: number): void {
-        const middle = (start + end) >>> 1;
-        this.range(start, middle);
-        this.range(middle, end);
+    #setAside(index: number, error: VeltaError): void {
+        this.failed.push({ index, code: error.code, reason: reasonOf(error, index) });
     }
 }
 

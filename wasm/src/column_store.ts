@@ -7,7 +7,7 @@
  */
 import { upsertRows, type FailedRow } from './batch_upsert.js';
 import { createDatabase, importDatabase, type Database } from './database.js';
-import { checkOptions, describe, invalid, VeltaError } from './errors.js';
+import { checkOptions, describe, invalid, quoted, VeltaError } from './errors.js';
 import { type Filter, type FilterValue, between, eq, filterText, gt, inList, lt } from './filter.js';
 import { asyncDispose, dispose } from './iterator.js';
 import type { Query } from './query.js';
@@ -105,15 +105,20 @@ function definitionOf(column: StoreColumn, isKey: boolean): ColumnDefinition {
 }
 
 function schemaOf(columns: readonly StoreColumn[], primaryKey?: string): Schema {
+    if (!Array.isArray(columns)) throw invalid(`expected an array of columns, not ${describe(columns)}`);
     const schema: Record<string, ColumnDefinition> = {};
-    for (const column of columns) {
+    for (const column of columns as readonly StoreColumn[]) {
+        const definition = definitionOf(column, primaryKey !== undefined && column?.name === primaryKey);
         if (Object.hasOwn(schema, column.name)) {
-            throw new VeltaError('EXISTS', `column '${column.name}' is named twice`);
+            throw new VeltaError('EXISTS', `column ${quoted(column.name)} is named twice`);
         }
-        schema[column.name] = definitionOf(column, column.name === primaryKey);
+        schema[column.name] = definition;
+    }
+    if (primaryKey !== undefined && typeof primaryKey !== 'string') {
+        throw invalid(`the primary key is a column's name, not ${describe(primaryKey)}`);
     }
     if (primaryKey !== undefined && !Object.hasOwn(schema, primaryKey)) {
-        throw new VeltaError('UNKNOWN_COLUMN', `the primary key '${primaryKey}' is not among the columns`);
+        throw new VeltaError('UNKNOWN_COLUMN', `the primary key ${quoted(primaryKey)} is not among the columns`);
     }
     return schema;
 }
@@ -186,6 +191,7 @@ export class ColumnStore {
      * @throws {VeltaError} What `open` throws; `INVALID` when a stored column differs from the schema.
      */
     static async open(name: string, options: ColumnStoreOpenOptions = {}): Promise<ColumnStore> {
+        if ((options as unknown) === null) throw invalid('ColumnStore.open: options must be an object, not null');
         const { schema, primaryKey, ...rest } = options;
         const database = await open(name, rest);
         try {

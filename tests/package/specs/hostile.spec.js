@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai';
 import * as velta from 'velta';
-import { packageFile } from '../support/harness.js';
+import { packageFile, temporaryName } from '../support/harness.js';
 import { complaintAbout, passEverything } from '../support/hostile.js';
 import { errorOf, randomFrom } from '../support/random.js';
 
@@ -79,6 +79,10 @@ const onFamily = () => {
     const family = database.createColumnFamily('family');
     family.write('k', 'v');
     return { target: family, database };
+};
+const onFamilyIterator = () => {
+    const { target, database } = onFamily();
+    return { target: target.iter(), database };
 };
 const onByteFamily = () => {
     const { database } = makeDatabase();
@@ -216,6 +220,8 @@ const METHODS = {
         },
     ],
     'an iterator': [onIterator, { nextBatch: [1] }],
+    'an iterator of a family': [onFamilyIterator, { nextBatch: [1] }],
+    'a filter': [() => ({ target: velta.eq('size', 1) }), { and: [velta.eq('size', 2)], or: [velta.eq('size', 2)] }],
     'a column family': [
         onFamily,
         {
@@ -288,9 +294,27 @@ const METHODS = {
         },
     ],
     'a bitmap of rows': [onBitmap, { and: ['size = 1', 'size = 2'], or: ['size = 1'] }],
+    'the class ColumnStore': [
+        () => ({ target: velta.ColumnStore }),
+        {
+            withSchema: [[{ name: 'size', type: 'int' }], {}],
+            withPrimaryKey: [[{ name: 'name', type: 'string' }], 'name', {}],
+            import: [new Uint8Array(16), {}],
+            open: [temporaryName(), { storage: 'memory' }],
+        },
+    ],
+    'the class DeltaVectorDB': [
+        () => ({ target: { open: (name) => velta.DeltaVectorDB.open(name, { storage: 'memory', dimensions: 4 }) } }),
+        { open: [temporaryName()] },
+    ],
     'the module': [
         onModule,
         {
+            init: [{}],
+            open: [temporaryName(), { storage: 'memory' }],
+            restore: [temporaryName(), new Uint8Array(16), {}],
+            deleteDatabase: [temporaryName(), {}],
+            listDatabases: [{}],
             createDatabase: [{}],
             importDatabase: [new Uint8Array(16), {}],
             eq: ['size', 1],
@@ -304,7 +328,9 @@ const METHODS = {
             notIn: ['size', [1]],
             like: ['text', 'a%'],
             startsWith: ['text', 'a'],
+            endsWith: ['text', 'a'],
             contains: ['text', 'a'],
+            filter: [['size = ', ''], 1],
             isNull: ['size'],
             notNull: ['size'],
             and: [velta.eq('size', 1), velta.eq('size', 2)],
@@ -314,9 +340,85 @@ const METHODS = {
             required: ['int'],
             vector: [4, {}],
             sum: ['size'],
+            min: ['size'],
+            max: ['size'],
+            mean: ['size'],
         },
     ],
 };
+
+/** What of the package each part of METHODS is. */
+const CLASSES = {
+    'a database': 'Database',
+    'a table': 'Table',
+    'a query': 'Query',
+    'an iterator': 'RowIterator',
+    'an iterator of a family': 'FamilyIterator',
+    'a column family': 'ColumnFamily',
+    'a filter': 'Filter',
+    'a delta vector database': 'DeltaVectorDB',
+    'a column store': 'ColumnStore',
+    'a bitmap of rows': 'RowBitmap',
+    'the class ColumnStore': 'static ColumnStore',
+    'the class DeltaVectorDB': 'static DeltaVectorDB',
+    'the module': 'module',
+};
+
+/** What is not in METHODS, and why. */
+const ELSEWHERE = {
+    'module.openWorker': 'each value would start a worker: worker.spec.js passes some',
+    'module.openDeltaVectorWorker': 'the same code as openWorker',
+    'module.openColumnStoreWorker': 'the same code as openWorker',
+    'ColumnStorePersistence.save': 'needs IndexedDB, which Node lacks: column_store_persistence.spec.js',
+    'ColumnStorePersistence.load': 'the same',
+    'ColumnStorePersistence.deleteStore': 'the same',
+    'ColumnStorePersistence.getMetadata': 'the same',
+    'static VeltaError.fromJSON': "takes what toJSON gave; any other value is the caller's error, as for JSON",
+};
+
+/** Public methods and functions that take something, by the declarations of types: `Class.name` or `module.name`. */
+async function publicNames() {
+    const names = new Set();
+    const text = async (path) => (await packageFile(`dist/types/${path}`)).text();
+    const index = await text('index.d.ts');
+    const files = new Set(Array.from(index.matchAll(/from '\.\/([^']+)\.js'/g), ([, path]) => `${path}.d.ts`));
+    for (const source of await Promise.all(Array.from(files, text))) {
+        for (const [, name] of source.matchAll(/^export declare function (\w+)(?:<[^(]*>)?\((?!\))/gm)) {
+            if (name in velta) names.add(`module.${name}`);
+        }
+        for (const [, name, body] of source.matchAll(
+            /^export declare (?:abstract )?class (\w+)[^]*?\{\n([^]*?)^\}/gm,
+        )) {
+            if (!(name in velta)) continue;
+            for (const [, isStatic, method] of body.matchAll(/^ {4}(static )?(\w+)(?:<[^(]*>)?\((?!\))/gm)) {
+                if (method !== 'constructor') names.add(`${isStatic ?? ''}${name}.${method}`);
+            }
+        }
+    }
+    return names;
+}
+
+describe('the list of methods', () => {
+    it('has all that are public and take something, and names none that is not there', async () => {
+        const listed = new Set(
+            Object.entries(CLASSES).flatMap(([what, name]) =>
+                Object.keys(METHODS[what][1]).map((method) => `${name}.${method}`),
+            ),
+        );
+        const names = await publicNames();
+        expect(names.size).to.be.greaterThan(120);
+        for (const [name, exported] of Object.entries(velta)) {
+            if (typeof exported !== 'function' || exported.length === 0) continue;
+            if (exported.prototype === undefined || !/^class\b/.test(Function.prototype.toString.call(exported))) {
+                expect(names, 'the declarations lack it').to.include(`module.${name}`);
+            }
+        }
+        const missing = Array.from(names).filter((name) => !listed.has(name) && !(name in ELSEWHERE));
+        expect(missing.join(', ')).to.equal('');
+        const both = Object.keys(ELSEWHERE).filter((name) => listed.has(name) || !names.has(name));
+        expect(both.join(', '), 'in both lists, or gone').to.equal('');
+    });
+});
 
 describe('before init', () => {
     it('nothing starts', async () => {

@@ -236,6 +236,7 @@ enum velta_status checkpoint_load(struct velta *db, const struct velta_progress 
     }
     db->next_sequence = meta->sequence;
     db->last_time_ms = meta->time_ms;
+    loading.total = stats.log_bytes; /* the replay goes on from here */
     enum velta_status status = load_segments(db, &loading, progress, error);
     memory_release(db->memory, loading.buffer, loading.capacity);
     return status;

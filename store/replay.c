@@ -135,6 +135,17 @@ static enum velta_status replay_body(struct velta *db, const void *body, size_t 
     return status;
 }
 
+/* Loading comes first: what it loaded counts as done. */
+static enum velta_status report(const struct velta_progress *progress, const struct storage_stats *stats,
+                                uint64_t replayed_bytes, struct velta_error *error) {
+    uint64_t total = stats->live_bytes + stats->log_bytes;
+    uint64_t done = stats->live_bytes + replayed_bytes;
+    if (total > 0 && progress->report && !progress->report(progress->context, done < total ? done : total, total)) {
+        return velta_fail(error, VELTA_CANCELLED, VELTA_NO_OFFSET, "the replay of the log was cancelled");
+    }
+    return VELTA_OK;
+}
+
 enum velta_status replay_log(struct velta *db, const struct velta_progress *progress, struct velta_error *error) {
     struct velta_error own;
     struct storage_stats stats;
@@ -150,14 +161,12 @@ enum velta_status replay_log(struct velta *db, const struct velta_progress *prog
         }
         const void *body = storage_replayed_body(db->storage, &size_bytes, &offset);
         if (!body) {
-            return VELTA_OK;
+            return report(progress, &stats, stats.log_bytes, error);
         }
         status = damage(replay_body(db, body, size_bytes, error), offset, error);
+        status = status ? status : report(progress, &stats, offset + size_bytes, error);
         if (status) {
             return status;
-        }
-        if (progress->report && !progress->report(progress->context, offset + size_bytes, stats.log_bytes)) {
-            return velta_fail(error, VELTA_CANCELLED, VELTA_NO_OFFSET, "the replay of the log was cancelled");
         }
     }
 }

@@ -295,6 +295,48 @@ static void checkpoints_come_by_size(void **state) {
     close_it(db);
 }
 
+/* What is told while opening: what was done, as parts of one whole. */
+struct reports {
+    uint64_t count;
+    uint64_t done;
+    uint64_t total;
+    uint64_t limit; /* cancel after so many reports */
+};
+
+static bool note(void *context, uint64_t done, uint64_t total) {
+    struct reports *reports = context;
+    assert_true(done >= reports->done && done <= total);
+    assert_true(reports->count == 0 || total == reports->total);
+    reports->count++;
+    reports->done = done;
+    reports->total = total;
+    return reports->count < reports->limit;
+}
+
+static void opening_tells_how_far_it_is(void **state) {
+    (void)state;
+    const char *path = test_path(test_folder(), "progress.velta");
+    struct velta_error error = {0};
+    struct velta_options options = {0};
+    velta_table *table;
+    velta *db = sample_open(&options, path, &table);
+    sample_insert(table, 0, 3000, 1);
+    assert_ok(velta_checkpoint(db, NULL, &error), &error);
+    for (int64_t i = 0; i < 5; i++)
+        sample_insert(table, 3000 + i * 10, 10, 2);
+    close_it(db);
+    struct reports reports = {.limit = UINT64_MAX};
+    options.progress = (struct velta_progress){.report = note, .context = &reports};
+    close_it(open_again(path, &options, NULL));
+    assert_true(reports.count > 6);
+    assert_int_equal(reports.done, reports.total);
+    uint64_t all = reports.count;
+    for (uint64_t limit = 1; limit <= all; limit++) {
+        reports = (struct reports){.limit = limit};
+        assert_status(velta_open(path, &options, &db, &error), VELTA_CANCELLED);
+    }
+}
+
 static void a_graph_is_kept_by_closing(void **state) {
     (void)state;
     const char *path = test_path(test_folder(), "graph.velta");
@@ -412,6 +454,7 @@ int main(void) {
         cmocka_unit_test(a_large_batch_is_there_whole_or_not_at_all),
         cmocka_unit_test(torn_tails_are_cut_and_damage_is_told),
         cmocka_unit_test(checkpoints_come_by_size),
+        cmocka_unit_test(opening_tells_how_far_it_is),
         cmocka_unit_test(a_graph_is_kept_by_closing),
         cmocka_unit_test(readers_share_and_writers_do_not),
         cmocka_unit_test(strange_paths_are_refused),

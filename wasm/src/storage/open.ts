@@ -269,9 +269,12 @@ class OpeningProgress {
         if (done < total) this.#report(total, total);
     }
 
+    /** What turns out to be more work than was announced stands still for a while, but never goes back. */
     #report(done: number, total: number): boolean {
-        this.#last = [done, total];
-        return this.#options.onProgress?.(done, total) !== false;
+        const [before, of] = this.#last;
+        const isBehind = of > 0 && done * of < before * total;
+        if (!isBehind) this.#last = [done, total];
+        return this.#options.onProgress?.(...this.#last) !== false;
     }
 }
 

@@ -307,6 +307,14 @@ enum velta_status ABI(abi_find)(velta_table *table, const struct velta_keys *key
     return velta_find(table, keys, key_count, time_of(at_ms), rows, &abi_last_error);
 }
 
+/* The same for one key that is a text, without structs: most calls name one row. */
+enum velta_status ABI(abi_find_text)(velta_table *table, const char *text, size_t text_bytes, double at_ms,
+                                     uint32_t *row) {
+    const uint64_t offsets[2] = {0, text_bytes};
+    struct velta_keys key = {.text = text, .offsets = offsets};
+    return velta_find(table, &key, 1, time_of(at_ms), row, &abi_last_error);
+}
+
 enum velta_status ABI(abi_get)(velta_table *table, const uint32_t *rows, size_t row_count, const char *const *columns,
                                size_t column_count, double at_ms, velta_result **out) {
     return velta_get(table, rows, row_count, columns, column_count, time_of(at_ms), out, &abi_last_error);
@@ -318,6 +326,26 @@ enum velta_status ABI(abi_get_vector)(velta_table *table, const char *column, ui
 
 const float *ABI(abi_vector_view)(velta_table *table, const char *column, uint32_t row) {
     return velta_vector_view(table, column, row);
+}
+
+/*
+ * The vector of the row with a text as key, as it is now. out: where it lies; `copy`, room for one (0: none is given),
+ * when it is not kept as f32; 0 when no such row lives or its vector is NULL.
+ */
+enum velta_status ABI(abi_vector_of_text)(velta_table *table, const char *column, const char *text, size_t text_bytes,
+                                          float *copy, const float **out) {
+    const uint64_t offsets[2] = {0, text_bytes};
+    struct velta_keys key = {.text = text, .offsets = offsets};
+    uint32_t row = VELTA_NO_ROW;
+    *out = NULL;
+    enum velta_status status = velta_find(table, &key, 1, 0, &row, &abi_last_error);
+    if (status || row == VELTA_NO_ROW) return status;
+    *out = velta_vector_view(table, column, row);
+    if (*out || !copy) return VELTA_OK;
+    status = velta_get_vector(table, column, row, 0, copy, &abi_last_error);
+    if (status == VELTA_NOT_FOUND) return VELTA_OK;
+    *out = copy;
+    return status;
 }
 
 enum velta_status ABI(abi_get_chain)(velta_table *table, const char *column, uint32_t row, velta_result **out) {

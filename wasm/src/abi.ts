@@ -91,6 +91,7 @@ export interface Exports {
     abi_apply(table: Address, column: Address, deltas: Address, count: number, time: number, ids: Address): Status;
 
     abi_find(table: Address, keys: Address, keyCount: number, at: number, rows: Address): Status;
+    abi_find_text(table: Address, text: Address, bytes: number, at: number, row: Address): Status;
     abi_get(
         table: Address,
         rows: Address,
@@ -102,6 +103,14 @@ export interface Exports {
     ): Status;
     abi_get_vector(table: Address, column: Address, row: number, at: number, out: Address): Status;
     abi_vector_view(table: Address, column: Address, row: number): Address;
+    abi_vector_of_text(
+        table: Address,
+        column: Address,
+        text: Address,
+        bytes: number,
+        copy: Address,
+        out: Address,
+    ): Status;
     abi_get_chain(table: Address, column: Address, row: number, out: Address): Status;
     abi_result_chain(result: Address, count: Address): Address;
 

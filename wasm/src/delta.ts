@@ -14,8 +14,6 @@ import {
     DELTA_AMOUNT,
     DELTA_COUNT,
     DELTA_INDICES,
-    DELTA_KEY,
-    DELTA_KEY_BYTES,
     DELTA_KEY_INT,
     DELTA_METADATA,
     DELTA_METADATA_BYTES,
@@ -27,7 +25,7 @@ import {
     DELTA_VALUES,
 } from './generated/layout.js';
 import type { Instance } from './instance.js';
-import { isDetached, millisecondsOf, readInt } from './values.js';
+import { elementCount, isDetached, millisecondsOf, readInt } from './values.js';
 
 /** One change of one vector. */
 export type DeltaOperation =
@@ -71,15 +69,20 @@ export interface ChainItem {
 
 const NUMBERS = { create: 1, sparse: 2, dense: 3, scale: 4, offset: 5, delete: 6 } as const;
 
-function floats(instance: Instance, values: unknown, what: string): Address {
+const LOOP = 24; // up to here a loop is faster than set()
+
+/** Writes elements to their place, which is reserved. */
+function copy(to: Float32Array | Uint32Array, place: number, from: Float32Array | Uint32Array, count: number): void {
+    if (count <= LOOP) for (let i = 0; i < count; i++) to[place + i] = from[i] as number;
+    else to.set(from, place);
+}
+
+/** How many elements an array of f32 has. @throws {VeltaError} TYPE, INVALID */
+function floatCount(values: unknown, what: string): number {
     if (!(values instanceof Float32Array)) throw deltaType(what, 'a Float32Array', values);
-    const { length } = values;
-    if (length === 0 && isDetached(values)) throw invalid(`${what}: the ArrayBuffer is detached`);
-    const at = instance.space(length * 4);
-    const { f32 } = instance;
-    if (length <= 24) for (let i = 0, place = at >> 2; i < length; i++) f32[place + i] = values[i] as number;
-    else f32.set(values, at >> 2);
-    return at;
+    const count = elementCount(values);
+    if (count === 0 && isDetached(values)) throw invalid(`${what}: the ArrayBuffer is detached`);
+    return count;
 }
 
 function deltaType(what: string, expected: string, value: unknown): VeltaError {
@@ -103,21 +106,20 @@ function writeSparse(
     at: Address,
     operation: { readonly indices: Uint32Array; readonly values: Float32Array; readonly mode?: 'add' | 'set' },
 ): void {
-    const { indices, values } = operation;
+    const { indices, values, mode } = operation;
     if (!(indices instanceof Uint32Array)) throw deltaType('delta: indices', 'a Uint32Array', indices);
-    const { length } = indices;
-    const vector = floats(instance, values, 'delta: values');
-    if (length !== values.length) {
-        throw invalid(`delta: ${length} indices but ${values.length} values`);
-    }
-    const list = instance.space(length * 4);
-    const { u32, u8 } = instance;
-    if (length <= 24) for (let i = 0, place = list >> 2; i < length; i++) u32[place + i] = indices[i] as number;
-    else u32.set(indices, list >> 2);
-    u8[at + DELTA_SET] = isSet(operation.mode);
-    u32[(at + DELTA_COUNT) >> 2] = length;
+    const count = elementCount(indices);
+    const valueCount = floatCount(values, 'delta: values');
+    if (count !== valueCount) throw invalid(`delta: ${count} indices but ${valueCount} values`);
+    const set = isSet(mode);
+    const list = instance.space(count * 8);
+    const { u32, f32, u8 } = instance;
+    copy(u32, list >> 2, indices, count);
+    copy(f32, (list >> 2) + count, values, count);
+    u8[at + DELTA_SET] = set;
+    u32[(at + DELTA_COUNT) >> 2] = count;
     u32[(at + DELTA_INDICES) >> 2] = list;
-    u32[(at + DELTA_VALUES) >> 2] = vector;
+    u32[(at + DELTA_VALUES) >> 2] = list + count * 4;
 }
 
 /**
@@ -130,18 +132,22 @@ export function writeOperation(instance: Instance, at: Address, operation: Delta
     if (typeof operation !== 'object' || operation === null) {
         throw invalid(`delta: an operation is an object with a type, not ${describe(operation)}`);
     }
-    switch (operation.type) {
+    // Each property is read once: a getter may give another value the next time.
+    const { type } = operation;
+    switch (type) {
         case 'sparse':
             writeSparse(instance, at, operation);
             break;
         case 'create':
         case 'dense': {
-            // Read once: a getter may give another one the next time.
             const { vector } = operation;
-            const values = floats(instance, vector, 'delta: vector');
-            instance.u32[(at + DELTA_COUNT) >> 2] = vector.length;
+            const set = type === 'dense' ? isSet(operation.mode) : 0;
+            const count = floatCount(vector, 'delta: vector');
+            const values = instance.space(count * 4);
+            instance.f32.set(vector, values >> 2);
+            instance.u32[(at + DELTA_COUNT) >> 2] = count;
             instance.u32[(at + DELTA_VALUES) >> 2] = values;
-            instance.u8[at + DELTA_SET] = operation.type === 'dense' ? isSet(operation.mode) : 0;
+            instance.u8[at + DELTA_SET] = set;
             break;
         }
         case 'scale':
@@ -154,11 +160,10 @@ export function writeOperation(instance: Instance, at: Address, operation: Delta
             break;
         default:
             throw invalid(
-                `delta: there is no operation ${describe((operation as { type?: unknown }).type)}; there are ` +
-                    Object.keys(NUMBERS).join(', '),
+                `delta: there is no operation ${describe(type)}; there are ` + Object.keys(NUMBERS).join(', '),
             );
     }
-    instance.u32[(at + DELTA_OPERATION) >> 2] = NUMBERS[operation.type];
+    instance.u32[(at + DELTA_OPERATION) >> 2] = NUMBERS[type];
 }
 
 /** Writes metadata as JSON. @internal */
@@ -184,16 +189,10 @@ export function writeTimestamp(instance: Instance, at: Address, timestamp: Date 
     instance.i64[(at + DELTA_TIME_MS) >> 3] = BigInt(time);
 }
 
-/** Names the row: by number, or by the key that was written as text. @internal */
+/** Names the row by its number. @internal */
 export function writeRow(instance: Instance, at: Address, row: number): void {
     instance.u32[(at + DELTA_ROW) >> 2] = row;
     instance.u8[at + DELTA_USE_ROW] = 1;
-}
-
-/** @internal */
-export function writeTextKey(instance: Instance, at: Address, text: Address, bytes: number): void {
-    instance.u32[(at + DELTA_KEY) >> 2] = text;
-    instance.u32[(at + DELTA_KEY_BYTES) >> 2] = bytes;
 }
 
 /** @internal */

@@ -5,12 +5,13 @@
  * stores use. The engine does the work: chains, time travel, the index and its repair, the log, compaction.
  */
 import { createDatabase, importDatabase, type CompactStats, type Database, type DatabaseStats } from './database.js';
-import type { ChainItem, DeltaOperation, TableDelta } from './delta.js';
+import type { ChainItem, DeltaOperation } from './delta.js';
 import { checkOptions, describe, invalid, VeltaError } from './errors.js';
 import { asyncDispose, dispose } from './iterator.js';
 import { key, type Schema } from './schema.js';
 import { type OpenOptions, open, restore } from './storage/open.js';
 import type { Table } from './table.js';
+import { applyDelta, applyDeltas, copyVector, useVector } from './table_vectors.js';
 
 /** A change of one vector. */
 export interface VectorDelta {
@@ -153,34 +154,7 @@ function interval(options: DeltaVectorDBOptions): number {
     return positive('checkpointInterval', options.checkpointInterval, DEFAULTS.checkpointInterval);
 }
 
-const VECTOR = { column: 'vector' } as const;
-
 /** What the table is told of a delta besides its operation. */
-function placeOf({ metadata, timestamp }: VectorDelta): {
-    column: 'vector';
-    metadata?: Record<string, unknown>;
-    timestamp?: Date;
-} {
-    if (metadata === undefined && timestamp === undefined) {
-        return VECTOR;
-    }
-    return {
-        ...VECTOR,
-        ...(metadata === undefined ? {} : { metadata }),
-        ...(timestamp === undefined ? {} : { timestamp }),
-    };
-}
-
-function tableDelta(delta: VectorDelta): TableDelta<string> {
-    const { vectorId, operation, metadata, timestamp } = delta;
-    return {
-        key: vectorId,
-        operation,
-        ...(metadata === undefined ? undefined : { metadata }),
-        ...(timestamp === undefined ? undefined : { timestamp }),
-    };
-}
-
 function chainItem(vectorId: string, { id, time, operation, metadata }: ChainItem): DeltaChainItem {
     const more = { ...(id === 0 ? {} : { timestamp: time }), ...(metadata === undefined ? {} : { metadata }) };
     return { id, vectorId, operation, ...more };
@@ -309,10 +283,11 @@ export class DeltaVectorDB {
         if (typeof delta !== 'object' || delta === null) {
             throw invalid(`a delta is an object with a vectorId and an operation, not ${describe(delta)}`);
         }
-        if (delta.operation?.type === 'create') {
+        const { vectorId, operation, metadata, timestamp } = delta;
+        if (operation?.type === 'create') {
             this.#checkRoom([delta], table.liveCount);
         }
-        const id = table.apply(delta.vectorId, delta.operation, placeOf(delta));
+        const id = applyDelta(table, vectorId, operation, 'vector', metadata, timestamp);
         if (this.#listeners.size > 0) {
             this.#news.push({ delta, id });
             this.#tell();
@@ -329,16 +304,11 @@ export class DeltaVectorDB {
         if (!Array.isArray(deltas)) {
             throw invalid(`applyDeltas: expected an array of deltas, not ${describe(deltas)}`);
         }
-        for (let i = 0; i < deltas.length; i++) {
-            if (typeof deltas[i] !== 'object' || deltas[i] === null) {
-                throw invalid(`delta ${i}: expected an object, not ${describe(deltas[i])}`, i);
-            }
-        }
         if (deltas.length === 0) {
             return [];
         }
         this.#checkRoom(deltas, table.liveCount);
-        const ids = table.applyAll(deltas.map(tableDelta), VECTOR);
+        const ids = applyDeltas(table, deltas, 'vector', true);
         if (this.#listeners.size > 0) {
             deltas.forEach((delta, i) => this.#news.push({ delta, id: ids[i] as number }));
             this.#tell();
@@ -346,9 +316,13 @@ export class DeltaVectorDB {
         return ids;
     }
 
-    /** A copy of a vector; null when it does not live. */
-    getVector(id: string): Float32Array | null {
-        return this.#live().vector(id, VECTOR);
+    /**
+     * A copy of a vector; null when it does not live.
+     * @param into - an array that gets the elements and is given back: much faster than a new one each time
+     * @throws {VeltaError} `DIMENSIONS` when `into` has another length.
+     */
+    getVector(id: string, into?: Float32Array): Float32Array | null {
+        return copyVector(this.#live(), id, 'vector', 0, into);
     }
 
     /**
@@ -489,7 +463,7 @@ export class DeltaVectorDB {
      * does not live. The view must not be written to, nor kept: the next call may move the memory.
      */
     withVector<R>(id: string, use: (view: Float32Array) => R): R | null {
-        return this.#live().withVector(id, use, 'vector');
+        return useVector(this.#live(), id, use, 'vector');
     }
 
     /** The address of a vector's f32 values in {@link getMemory}, until the next call; null when it does not live. */
@@ -563,11 +537,18 @@ export class DeltaVectorDB {
         return hits.map(({ key, score, distance }) => ({ id: key, score, distance }));
     }
 
-    /** LIMIT at the delta that would make one too many. */
+    /** LIMIT at the delta that would make one too many; INVALID at one that is none. */
     #checkRoom(deltas: readonly VectorDelta[], live: number): void {
         let count = live;
         for (let i = 0; i < deltas.length; i++) {
-            const type = deltas[i]?.operation?.type;
+            const delta = deltas[i];
+            if (typeof delta !== 'object' || delta === null) {
+                throw invalid(`delta ${i}: expected an object, not ${describe(delta)}`, i);
+            }
+            const type = delta.operation?.type;
+            if (type !== 'create' && type !== 'delete') {
+                continue;
+            }
             count += type === 'create' ? 1 : type === 'delete' ? -1 : 0;
             if (type === 'create' && count > this.maxVectors) {
                 throw new VeltaError('LIMIT', `there may be ${this.maxVectors} vectors (maxVectors)`, { offset: i });

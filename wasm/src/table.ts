@@ -6,26 +6,16 @@
  */
 import { NO_ROW, type Address } from './abi.js';
 import type { Database } from './database.js';
-import {
-    type ChainItem,
-    type DeltaOperation,
-    type TableDelta,
-    readChain,
-    writeIntKey,
-    writeMetadata,
-    writeOperation,
-    writeRow,
-    writeTextKey,
-    writeTimestamp,
-} from './delta.js';
+import { type ChainItem, type DeltaOperation, type TableDelta, readChain } from './delta.js';
 import { VeltaError, checkOptions, describe, invalid } from './errors.js';
 import { type Filter, filterText } from './filter.js';
-import { DELTA_SIZE, KEYS_INTS, KEYS_OFFSETS, KEYS_ROWS, KEYS_SIZE, KEYS_TEXT } from './generated/layout.js';
+import { COLUMN_SIZE } from './generated/layout.js';
 import { STATUS_NUMBERS } from './generated/status.js';
 import { type Instance, type Progress, utf8Bytes } from './instance.js';
 import { type RangeOptions, RowIterator } from './iterator.js';
 import { Query } from './query.js';
 import type { SearchResult } from './result.js';
+import { findRow, writeKeys } from './row_keys.js';
 import {
     type ColumnDefinition,
     type ColumnName,
@@ -40,8 +30,8 @@ import {
     readColumn,
     writeColumn,
 } from './schema.js';
-import { COLUMN_SIZE } from './generated/layout.js';
 import { type SearchArrays, type SearchOptions, searchArrays, searchHits } from './search.js';
+import { applyDelta, applyDeltas, copyVector, useVector } from './table_vectors.js';
 import {
     type Batch,
     type ColumnArray,
@@ -52,11 +42,9 @@ import {
     batchOfRows,
     columnList,
     millisecondsOf,
-    readVector,
     readers,
     rowOfReaders,
     unknownColumn,
-    writeInt,
 } from './values.js';
 import type { Change } from './watch.js';
 
@@ -172,6 +160,7 @@ export class Table<S extends Schema = Schema> {
                 type: column.type,
                 dimensions: column.type === 'vector' ? column.dimensions : 0,
                 full: column,
+                inPlace: column.type === 'vector' && column.element === 'f32',
                 inherited: name in Object.prototype,
             };
             this.columns.set(name, info);
@@ -217,8 +206,9 @@ export class Table<S extends Schema = Schema> {
 
     /** The vector column asked for; without a name the only one. @throws {VeltaError} @internal */
     vectorColumn(name: string | undefined): ColumnInfo {
+        const only = this.#onlyVector;
+        if (only !== null && (name === undefined || name === only.name) && !this.dropped) return only;
         if (name === undefined) {
-            if (this.#onlyVector !== null) return this.#onlyVector;
             const names = [...this.columns.values()].filter(({ type }) => type === 'vector').map((c) => c.name);
             throw invalid(
                 names.length === 0
@@ -334,7 +324,7 @@ export class Table<S extends Schema = Schema> {
         const sequence = this.database.run((instance) => {
             const batch = make(instance);
             if (batch.count === 0 || keys.length === 0) return this.database.lastSequence();
-            const list = this.writeKeys(keys);
+            const list = writeKeys(this.#instance, this, keys);
             const out = instance.space(8);
             const { values, count } = batch;
             instance.check(instance.exports.abi_update(this.handle, list, keys.length, values, count, out));
@@ -351,7 +341,9 @@ export class Table<S extends Schema = Schema> {
     delete(keys: KeyOf<S> | readonly KeyOf<S>[]): number {
         const list: readonly unknown[] = Array.isArray(keys) ? keys : [keys];
         this.open();
-        const count = this.database.run((instance) => this.deleteBy(instance, this.writeKeys(list), list.length));
+        const count = this.database.run((instance) =>
+            this.deleteBy(instance, writeKeys(instance, this, list), list.length),
+        );
         this.database.wrote();
         return count;
     }
@@ -387,7 +379,7 @@ export class Table<S extends Schema = Schema> {
         this.open();
         if (keys.length === 0) return;
         this.database.run((instance) => {
-            const list = this.writeKeys(keys);
+            const list = writeKeys(this.#instance, this, keys);
             const at = instance.space(keys.length * 8);
             times.forEach((time: Date | number | null, i) => {
                 const ms = time === null ? 0 : millisecondsOf(time);
@@ -419,93 +411,6 @@ export class Table<S extends Schema = Schema> {
 
     // ---- keys
 
-    /** Writes keys as struct velta_keys. @internal */
-    writeKeys(keys: readonly unknown[]): Address {
-        if (!Array.isArray(keys)) throw invalid(`keys must be an array, not ${describe(keys)}`);
-        const instance = this.#instance;
-        const count = keys.length;
-        const at = instance.space(KEYS_SIZE);
-        instance.u8.fill(0, at, at + KEYS_SIZE);
-        const key = this.keyInfo;
-        if (key === null) {
-            const rows = instance.space(count * 4);
-            for (let i = 0; i < count; i++) instance.u32[(rows >> 2) + i] = this.#rowNumber(keys[i], i);
-            instance.u32[(at + KEYS_ROWS) >> 2] = rows;
-        } else if (key.type === 'int') {
-            const ints = instance.space(count * 8);
-            for (let i = 0; i < count; i++) writeInt(instance, ints + 8 * i, keys[i], key, i);
-            instance.u32[(at + KEYS_INTS) >> 2] = ints;
-        } else {
-            this.#writeTextKeys(keys, at, key);
-        }
-        return at;
-    }
-
-    #writeTextKeys(keys: readonly unknown[], at: Address, column: ColumnInfo): void {
-        const instance = this.#instance;
-        // Read once: what is measured must be what is written.
-        const texts = Array.from(keys, (key, i) => this.#textKey(key, column, i));
-        const offsets = instance.space((texts.length + 1) * 8);
-        let total = 0;
-        for (let i = 0; i <= texts.length; i++) {
-            instance.u32[(offsets >> 2) + 2 * i] = total;
-            instance.u32[(offsets >> 2) + 2 * i + 1] = 0;
-            if (i < texts.length) total += utf8Bytes(texts[i] as string, `key ${i}`);
-        }
-        const text = instance.space(total);
-        for (let i = 0; i < texts.length; i++) {
-            const start = instance.u32[(offsets >> 2) + 2 * i] as number;
-            const end = instance.u32[(offsets >> 2) + 2 * i + 2] as number;
-            instance.encode(texts[i] as string, text + start, end - start);
-        }
-        instance.u32[(at + KEYS_TEXT) >> 2] = text;
-        instance.u32[(at + KEYS_OFFSETS) >> 2] = offsets;
-    }
-
-    #textKey(key: unknown, column: ColumnInfo, index: number): string {
-        if (typeof key === 'string') return key;
-        const text = `table '${this.name}': a key (column '${column.name}') is a string, not ${describe(key)}`;
-        throw new VeltaError('TYPE', text, { offset: index });
-    }
-
-    #rowNumber(row: unknown, index: number): number {
-        if (typeof row === 'number' && Number.isInteger(row) && row >= 0 && row < NO_ROW) return row;
-        const text = `table '${this.name}' has no key, so rows are named by their number, not by ${describe(row)}`;
-        throw new VeltaError('TYPE', text, { offset: index });
-    }
-
-    /** The row of one key, or NO_ROW. Between enter and leave. @internal */
-    find(key: unknown, at: number): number {
-        const instance = this.#instance;
-        // struct velta_keys, then the row found at 16, then the key (its offsets, where it is text) at 24
-        const keys = instance.space(40);
-        const place = keys >> 2;
-        const column = this.keyInfo;
-        if (column !== null && column.type === 'string') {
-            const text = instance.string(this.#textKey(key, column, 0), 'the key');
-            const { u32 } = instance;
-            u32[place + (KEYS_ROWS >> 2)] = 0;
-            u32[place + (KEYS_INTS >> 2)] = 0;
-            u32[place + (KEYS_TEXT >> 2)] = text;
-            u32[place + (KEYS_OFFSETS >> 2)] = keys + 24;
-            u32[place + 6] = 0;
-            u32[place + 7] = 0;
-            u32[place + 8] = instance.stringBytes;
-            u32[place + 9] = 0;
-        } else {
-            const { u32 } = instance;
-            u32[place + (KEYS_ROWS >> 2)] = column === null ? keys + 24 : 0;
-            u32[place + (KEYS_INTS >> 2)] = column === null ? 0 : keys + 24;
-            u32[place + (KEYS_TEXT >> 2)] = 0;
-            u32[place + (KEYS_OFFSETS >> 2)] = 0;
-            if (column === null) u32[place + 6] = this.#rowNumber(key, 0);
-            else writeInt(instance, keys + 24, key, column, 0);
-        }
-        const status = instance.exports.abi_find(this.handle, keys, 1, at, keys + 16);
-        if (status !== 0) throw instance.failure(status);
-        return instance.u32[place + 4] as number;
-    }
-
     /** Whether a row with this key lives. */
     has(key: KeyOf<S>): boolean {
         return this.rowOf(key) !== null;
@@ -516,7 +421,7 @@ export class Table<S extends Schema = Schema> {
         const time = timeOf(at);
         const mark = this.enter();
         try {
-            const row = this.find(key, time);
+            const row = findRow(this.#instance, this, key, time);
             return row === NO_ROW ? null : row;
         } catch (error) {
             throw this.#instance.caught(error);
@@ -537,7 +442,7 @@ export class Table<S extends Schema = Schema> {
         const columns = this.columnsOf(options.columns);
         this.open();
         return this.database.run((instance) => {
-            const row = this.find(key, at);
+            const row = findRow(this.#instance, this, key, at);
             if (row === NO_ROW) return null;
             const rows = instance.space(8);
             instance.u32[rows >> 2] = row;
@@ -576,7 +481,7 @@ export class Table<S extends Schema = Schema> {
 
     /** @internal */
     findMany(instance: Instance, keys: readonly unknown[], at: number): Address {
-        const list = this.writeKeys(keys);
+        const list = writeKeys(this.#instance, this, keys);
         const rows = instance.space(keys.length * 4);
         if (keys.length > 0) instance.check(instance.exports.abi_find(this.handle, list, keys.length, at, rows));
         return rows;
@@ -706,32 +611,7 @@ export class Table<S extends Schema = Schema> {
         },
     ): Float32Array | null {
         if (options !== undefined) checkOptions('vector', options, ['column', 'at', 'into']);
-        const instance = this.#instance;
-        const mark = this.enter();
-        try {
-            const at = options === undefined ? 0 : timeOf(options.at);
-            const column = this.vectorColumn(options?.column);
-            const row = this.find(key, at);
-            if (row === NO_ROW) return null;
-            let address = at === 0 ? instance.exports.abi_vector_view(this.handle, column.address, row) >>> 0 : 0;
-            if (address === 0) address = this.#copyVector(column, row, at);
-            return address === 0 ? null : readVector(instance, address, column, options?.into);
-        } catch (error) {
-            throw instance.caught(error);
-        } finally {
-            this.database.leave(mark);
-        }
-    }
-
-    /** The vector in argument space; 0 if it is NULL. */
-    #copyVector(column: ColumnInfo, row: number, at: number): Address {
-        const instance = this.#instance;
-        const out = instance.space(column.dimensions * 4);
-        const status = instance.exports.abi_get_vector(this.handle, column.address, row, at, out);
-        instance.refresh();
-        if (status === STATUS_NUMBERS.NOT_FOUND) return 0;
-        if (status !== 0) throw instance.failure(status);
-        return out;
+        return copyVector(this, key, options?.column, options === undefined ? 0 : timeOf(options.at), options?.into);
     }
 
     /**
@@ -740,34 +620,7 @@ export class Table<S extends Schema = Schema> {
      * @returns what `use` gives; null if the row does not live or its vector is NULL
      */
     withVector<T>(key: KeyOf<S>, use: (view: Float32Array) => T, column?: ColumnOfType<S, 'vector'>): T | null {
-        if (typeof use !== 'function') throw invalid(`withVector takes a function, not ${describe(use)}`);
-        const instance = this.#instance;
-        const mark = this.enter();
-        let view: Float32Array;
-        try {
-            const info =
-                this.#onlyVector !== null && column === undefined ? this.#onlyVector : this.vectorColumn(column);
-            const row = this.find(key, 0);
-            if (row === NO_ROW) {
-                this.database.leave(mark);
-                return null;
-            }
-            let address = instance.exports.abi_vector_view(this.handle, info.address, row) >>> 0;
-            if (address === 0) address = this.#copyVector(info, row, 0);
-            if (address === 0) {
-                this.database.leave(mark);
-                return null;
-            }
-            view = new Float32Array(instance.f32.buffer, address, info.dimensions);
-        } catch (error) {
-            this.database.leave(mark);
-            throw instance.caught(error);
-        }
-        try {
-            return use(view);
-        } finally {
-            this.database.leave(mark);
-        }
+        return useVector(this, key, use, column);
     }
 
     // ---- deltas
@@ -786,49 +639,7 @@ export class Table<S extends Schema = Schema> {
             readonly timestamp?: Date | number;
         },
     ): number {
-        const instance = this.#instance;
-        const mark = this.enter();
-        let id: number;
-        try {
-            const column = this.vectorColumn(options?.column);
-            const at = instance.space(DELTA_SIZE + 8);
-            instance.u32.fill(0, at >> 2, (at + DELTA_SIZE) >> 2);
-            this.#writeDelta(at, key, operation, options?.metadata, options?.timestamp);
-            const status = instance.exports.abi_apply(this.handle, column.address, at, 1, 0, at + DELTA_SIZE);
-            instance.check(status);
-            const place = (at + DELTA_SIZE) >> 2;
-            id = (instance.u32[place] as number) + (instance.u32[place + 1] as number) * 4_294_967_296;
-        } catch (error) {
-            throw this.database.explained(error);
-        } finally {
-            this.database.leave(mark);
-        }
-        this.database.wrote();
-        return id;
-    }
-
-    #writeDelta(
-        at: Address,
-        key: unknown,
-        operation: DeltaOperation,
-        metadata: Readonly<Record<string, unknown>> | undefined,
-        timestamp: Date | number | undefined,
-    ): void {
-        const instance = this.#instance;
-        const column = this.keyInfo;
-        if (column === null) {
-            writeRow(instance, at, this.#rowNumber(key, 0));
-        } else if (column.type === 'string') {
-            const text = instance.string(this.#textKey(key, column, 0), 'the key');
-            writeTextKey(instance, at, text, instance.stringBytes);
-        } else {
-            const place = instance.space(8);
-            writeInt(instance, place, key, column, 0);
-            writeIntKey(instance, at, instance.i64[place >> 3] as bigint);
-        }
-        writeOperation(instance, at, operation);
-        if (metadata !== undefined) writeMetadata(instance, at, metadata);
-        if (timestamp !== undefined) writeTimestamp(instance, at, timestamp);
+        return applyDelta(this, key, operation, options?.column, options?.metadata, options?.timestamp);
     }
 
     /**
@@ -844,33 +655,7 @@ export class Table<S extends Schema = Schema> {
         if (!Array.isArray(deltas)) throw invalid(`deltas must be an array, not ${describe(deltas)}`);
         this.open();
         if (deltas.length === 0) return [];
-        const ids = this.database.run((instance) => {
-            const column = this.vectorColumn(options?.column);
-            const count = deltas.length;
-            const at = instance.space(count * DELTA_SIZE);
-            const out = instance.space(count * 8);
-            instance.u32.fill(0, at >> 2, (at + count * DELTA_SIZE) >> 2);
-            for (let i = 0; i < count; i++) this.#writeDeltaOf(at + i * DELTA_SIZE, deltas[i], i);
-            instance.check(instance.exports.abi_apply(this.handle, column.address, at, count, 0, out));
-            const { u32 } = instance;
-            const found = new Array<number>(count);
-            for (let i = 0, place = out >> 2; i < count; i++, place += 2) {
-                found[i] = (u32[place] as number) + (u32[place + 1] as number) * 4_294_967_296;
-            }
-            return found;
-        });
-        this.database.wrote();
-        return ids;
-    }
-
-    #writeDeltaOf(at: Address, delta: TableDelta<unknown> | undefined, index: number): void {
-        if (typeof delta !== 'object' || delta === null) throw invalid(`delta ${index} is not an object`, index);
-        try {
-            this.#writeDelta(at, delta.key, delta.operation, delta.metadata, delta.timestamp);
-        } catch (error) {
-            if (!(error instanceof VeltaError)) throw error;
-            throw new VeltaError(error.code, `delta ${index}: ${error.message}`, { offset: index, cause: error });
-        }
+        return applyDeltas(this, deltas, options?.column, false);
     }
 
     /**
@@ -881,7 +666,7 @@ export class Table<S extends Schema = Schema> {
         this.open();
         return this.database.run((instance) => {
             const info = this.vectorColumn(column);
-            const row = this.find(key, 0);
+            const row = findRow(this.#instance, this, key, 0);
             if (row === NO_ROW) {
                 throw new VeltaError('NOT_FOUND', `table '${this.name}' has no row with ${describe(key)} as key`);
             }

@@ -29,6 +29,8 @@ export interface ColumnInfo {
     readonly type: ColumnType;
     readonly dimensions: number;
     readonly full: FullColumn;
+    /** Whether it is a vector that the engine keeps as f32, so that it can be seen in place. */
+    readonly inPlace: boolean;
     /** Whether an object has something of this name without having such a column. */
     readonly inherited: boolean;
 }
@@ -109,7 +111,7 @@ function vectorLength(column: ColumnInfo, row: number, value: ArrayLike<number>)
 /** Writes one vector as f32. */
 function writeVector(instance: Instance, at: Address, value: unknown, column: ColumnInfo, row: number): void {
     if (value instanceof Float32Array) {
-        vectorLength(column, row, value);
+        if (elementCount(value) !== column.dimensions) vectorLength(column, row, value);
         instance.f32.set(value, at >> 2);
         return;
     }
@@ -144,8 +146,17 @@ export function readVector(
         const text = `into must be a Float32Array of the ${dimensions} elements of column '${name}'`;
         throw new VeltaError('DIMENSIONS', `${text}, not ${describe(into)}`);
     }
-    into.set(instance.f32.subarray(place, place + dimensions));
+    into.set(new Float32Array(instance.f32.buffer, address, dimensions));
     return into;
+}
+
+const lengthGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length')?.get as (
+    this: ArrayLike<unknown>,
+) => number;
+
+/** How many elements a typed array has, whatever a subclass says. @internal */
+export function elementCount(array: Float32Array | Uint32Array | Uint16Array): number {
+    return lengthGetter.call(array);
 }
 
 /** Whether the memory behind a view was transferred away. @internal */

@@ -1,7 +1,7 @@
 /*
  * Runs the package's documents: each is one program, made of its ```js blocks in order, against the installed package;
- * what it prints must be its ```text blocks, in order. Other blocks (ts, sh, html) are not run. docs/API.md must be what
- * the types say.
+ * what it prints must be its ```text blocks, in order. Other blocks (ts, sh, html) are not run. docs/API.md must be
+ * what the types say.
  *
  * usage: node docs.mjs [DOCUMENT...]   The last line is "N passed, N failed".
  */

@@ -141,6 +141,35 @@ describe('DeltaVectorDB', () => {
             expect(db.getDeltaChain('a')).to.have.length(1);
         });
 
+        it('are copied into an array that is given', async () => {
+            const db = make({ dimensions: 3 });
+            db.applyDelta(create('a', f32(1, 2, 3)));
+            const into = new Float32Array(3);
+            expect(db.getVector('a', into)).to.equal(into);
+            expect([...into]).to.deep.equal([1, 2, 3]);
+            expect(db.getVector('b', into)).to.equal(null);
+            for (const wrong of [new Float32Array(4), new Float64Array(3), null]) {
+                expect((await errorOf(() => db.getVector('a', wrong))).code).to.equal('DIMENSIONS');
+            }
+        });
+
+        it('have the length that they have, whatever a subclass tells', async () => {
+            const db = make({ dimensions: 30 });
+            class Liar extends Float32Array {
+                get length() {
+                    return 30;
+                }
+            }
+            const code = async (delta) => (await errorOf(() => db.applyDelta(delta))).code;
+            expect(await code(create('a', new Liar(1_000_000)))).to.equal('DIMENSIONS');
+            db.applyDelta(create('a', new Float32Array(30)));
+            expect(await code(dense('a', new Liar(1_000_000)))).to.equal('DIMENSIONS');
+            const indices = Uint32Array.from({ length: 30 }, (_, i) => i);
+            const operation = { type: 'sparse', indices, values: new Liar(1_000_000) };
+            expect(await code({ vectorId: 'a', operation })).to.equal('INVALID');
+            expect([...db.getVector('a')]).to.deep.equal(Array(30).fill(0));
+        });
+
         it('are refused when malformed, and change nothing', async () => {
             const db = make({ dimensions: 3 });
             db.applyDelta(create('a', f32(1, 2, 3)));

@@ -207,7 +207,7 @@ describe('errors', () => {
             const { instance } = db;
             instance.exports = {
                 ...instance.exports,
-                abi_find: () => instance.exports.abi_table_name(0xfffffff0),
+                abi_find_text: () => instance.exports.abi_table_name(0xfffffff0),
             };
             const error = thrown('POISONED', /the WebAssembly module failed .* cannot be used any more/, () =>
                 table.get('a'),

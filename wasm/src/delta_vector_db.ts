@@ -248,6 +248,7 @@ export class DeltaVectorDB {
      * @throws {VeltaError} What `open` throws; `DIMENSIONS` or `INVALID` when what is stored differs from the options.
      */
     static async open(name: string, options: DeltaVectorDBOpenOptions = {}): Promise<DeltaVectorDB> {
+        if ((options as unknown) === null) throw invalid('DeltaVectorDB.open: options must be an object, not null');
         checkCompression(options);
         const database = await open(name, forDatabase(options));
         try {

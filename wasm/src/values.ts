@@ -155,7 +155,7 @@ const lengthGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8
 ) => number;
 
 /** How many elements a typed array has, whatever a subclass says. @internal */
-export function elementCount(array: Float32Array | Uint32Array | Uint16Array): number {
+export function elementCount(array: ArrayLike<unknown>): number {
     return lengthGetter.call(array);
 }
 
@@ -403,18 +403,19 @@ function rowsOfData(column: ColumnInfo, data: ColumnData): number {
     if (!Array.isArray(data) && !isTyped(data)) {
         throw invalid(`column '${column.name}': values are an array or a typed array, not ${describe(data)}`);
     }
-    if (isTyped(data) && data.length === 0 && isDetached(data)) {
+    if (!isTyped(data)) return data.length;
+    const count = elementCount(data);
+    if (count === 0 && isDetached(data)) {
         throw invalid(`column '${column.name}': the ArrayBuffer is detached (it was transferred away)`);
     }
-    if (column.type !== 'vector' || !isTyped(data)) return data.length;
-    if (data.length % column.dimensions !== 0) {
+    if (column.type !== 'vector') return count;
+    if (count % column.dimensions !== 0) {
         throw new VeltaError(
             'DIMENSIONS',
-            `column '${column.name}': ${data.length} elements are not a whole number of vectors of ` +
-                `${column.dimensions}`,
+            `column '${column.name}': ${count} elements are not a whole number of vectors of ${column.dimensions}`,
         );
     }
-    return data.length / column.dimensions;
+    return count / column.dimensions;
 }
 
 /** Whether a typed array's bytes are what the engine takes. */

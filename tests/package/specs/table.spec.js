@@ -368,6 +368,17 @@ describe('Table', () => {
             expect(Object.keys(table.getColumns(new Uint32Array([1]), ['x']))).to.deep.equal(['x']);
         });
 
+        it('have the length that they have, whatever a subclass tells', () => {
+            class Liar extends Float64Array {
+                get length() {
+                    return 3;
+                }
+            }
+            const table = db.table('lies', { n: 'float' });
+            expect(table.insertColumns({ n: new Liar(2) }).inserted).to.equal(2);
+            thrown('INVALID', /column 'n' has 2 rows/, () => table.insertColumns({ n: new Liar(2) }, 3));
+        });
+
         it('may say how many rows there are', () => {
             const table = db.table('t', { n: 'int' });
             expect(table.insertColumns({}, 3).inserted).to.equal(3);

@@ -315,7 +315,7 @@ export class Database {
                 }
                 const db = this.#handle;
                 instance.check(instance.exports.abi_table_create(db, address, columns, wanted.size, out));
-                return instance.u32[out >> 2] as number;
+                return instance.u32[out >>> 2] as number;
             });
             this.wrote();
             return this.#keep(name, handle);
@@ -348,7 +348,7 @@ export class Database {
             const status = instance.exports.abi_table_find(this.#handle, address, out);
             if (status === STATUS_NUMBERS.NOT_FOUND) return 0;
             instance.check(status);
-            return instance.u32[out >> 2] as number;
+            return instance.u32[out >>> 2] as number;
         });
         return handle === 0 ? null : this.#keep(name, handle);
     }
@@ -462,7 +462,7 @@ export class Database {
                 instance.check(instance.exports.abi_export(this.#handle, id, out));
             });
             instance.refresh();
-            const [address = 0, size = 0] = instance.u32.subarray(out >> 2, (out >> 2) + 2);
+            const [address = 0, size = 0] = instance.u32.subarray(out >>> 2, (out >>> 2) + 2);
             try {
                 return new Uint8Array(instance.u8.subarray(address, address + size));
             } finally {
@@ -501,13 +501,16 @@ export class Database {
             const tags = instance.space(keepTags.length * 4);
             keepTags.forEach((tag: string, i) => {
                 const text = instance.cString(tag, 'a tag');
-                instance.u32[(tags >> 2) + i] = text;
+                instance.u32[(tags >>> 2) + i] = text;
             });
             const out = instance.space(24);
             instance.withProgress(options.onProgress, (id) => {
                 instance.check(instance.exports.abi_compact(this.#handle, since, tags, keepTags.length, id, out));
             });
-            const [rowsDropped = 0, bytesBefore = 0, bytesAfter = 0] = instance.f64.subarray(out >> 3, (out >> 3) + 3);
+            const [rowsDropped = 0, bytesBefore = 0, bytesAfter = 0] = instance.f64.subarray(
+                out >>> 3,
+                (out >>> 3) + 3,
+            );
             return { rowsDropped, bytesBefore, bytesAfter };
         });
         this.#checkpointed();
@@ -526,7 +529,7 @@ export class Database {
             const text = instance.cString(name, 'a tag');
             const out = instance.space(8);
             instance.check(instance.exports.abi_tag_time(this.#handle, text, out));
-            return new Date(instance.f64[out >> 3] as number);
+            return new Date(instance.f64[out >>> 3] as number);
         });
     }
 
@@ -552,7 +555,7 @@ export class Database {
             instance.withProgress(progress, (id) => {
                 instance.check(instance.exports.abi_index(this.#handle, maxNodes, id, out));
             });
-            return instance.f64[out >> 3] as number;
+            return instance.f64[out >>> 3] as number;
         });
     }
 
@@ -640,7 +643,7 @@ export class Database {
         const mark = instance.top;
         const out = instance.space(STATS * 8);
         const simd = instance.cText(instance.exports.abi_stats(this.#handle, out));
-        const figures = Array.from(instance.f64.subarray(out >> 3, (out >> 3) + STATS));
+        const figures = Array.from(instance.f64.subarray(out >>> 3, (out >>> 3) + STATS));
         instance.leave(mark);
         const figure = (i: number): number => figures[i] as number;
         const { error } = this.#maintenance;
@@ -673,7 +676,7 @@ export class Database {
         const { instance } = this;
         const out = instance.space(STATS * 8);
         instance.exports.abi_stats(this.#handle, out);
-        return instance.f64[out >> 3] as number;
+        return instance.f64[out >>> 3] as number;
     }
 
     /**
@@ -827,7 +830,7 @@ function inMemory(
     try {
         const out = instance.space(8);
         instance.check(open(instance, engine, out));
-        const handle = instance.u32[out >> 2] as number;
+        const handle = instance.u32[out >>> 2] as number;
         return new Database(instance, handle, { name: '', storage: 'memory', options, clock: engine.clock });
     } catch (error) {
         if (engine.clock !== 0) instance.clocks.remove(engine.clock);

@@ -114,12 +114,12 @@ function writeSparse(
     const set = isSet(mode);
     const list = instance.space(count * 8);
     const { u32, f32, u8 } = instance;
-    copy(u32, list >> 2, indices, count);
-    copy(f32, (list >> 2) + count, values, count);
+    copy(u32, list >>> 2, indices, count);
+    copy(f32, (list >>> 2) + count, values, count);
     u8[at + DELTA_SET] = set;
-    u32[(at + DELTA_COUNT) >> 2] = count;
-    u32[(at + DELTA_INDICES) >> 2] = list;
-    u32[(at + DELTA_VALUES) >> 2] = list + count * 4;
+    u32[(at + DELTA_COUNT) >>> 2] = count;
+    u32[(at + DELTA_INDICES) >>> 2] = list;
+    u32[(at + DELTA_VALUES) >>> 2] = list + count * 4;
 }
 
 /**
@@ -144,17 +144,17 @@ export function writeOperation(instance: Instance, at: Address, operation: Delta
             const set = type === 'dense' ? isSet(operation.mode) : 0;
             const count = floatCount(vector, 'delta: vector');
             const values = instance.space(count * 4);
-            instance.f32.set(vector, values >> 2);
-            instance.u32[(at + DELTA_COUNT) >> 2] = count;
-            instance.u32[(at + DELTA_VALUES) >> 2] = values;
+            instance.f32.set(vector, values >>> 2);
+            instance.u32[(at + DELTA_COUNT) >>> 2] = count;
+            instance.u32[(at + DELTA_VALUES) >>> 2] = values;
             instance.u8[at + DELTA_SET] = set;
             break;
         }
         case 'scale':
-            instance.f32[(at + DELTA_AMOUNT) >> 2] = amount(operation.factor, 'delta: factor');
+            instance.f32[(at + DELTA_AMOUNT) >>> 2] = amount(operation.factor, 'delta: factor');
             break;
         case 'offset':
-            instance.f32[(at + DELTA_AMOUNT) >> 2] = amount(operation.amount, 'delta: amount');
+            instance.f32[(at + DELTA_AMOUNT) >>> 2] = amount(operation.amount, 'delta: amount');
             break;
         case 'delete':
             break;
@@ -163,7 +163,7 @@ export function writeOperation(instance: Instance, at: Address, operation: Delta
                 `delta: there is no operation ${describe(type)}; there are ` + Object.keys(NUMBERS).join(', '),
             );
     }
-    instance.u32[(at + DELTA_OPERATION) >> 2] = NUMBERS[type];
+    instance.u32[(at + DELTA_OPERATION) >>> 2] = NUMBERS[type];
 }
 
 /** Writes metadata as JSON. @internal */
@@ -178,41 +178,41 @@ export function writeMetadata(instance: Instance, at: Address, metadata: Readonl
         throw invalid(`delta: metadata is an object, not ${describe(metadata)}`);
     }
     const address = instance.string(text, 'delta: the metadata');
-    instance.u32[(at + DELTA_METADATA) >> 2] = address;
-    instance.u32[(at + DELTA_METADATA_BYTES) >> 2] = instance.stringBytes;
+    instance.u32[(at + DELTA_METADATA) >>> 2] = address;
+    instance.u32[(at + DELTA_METADATA_BYTES) >>> 2] = instance.stringBytes;
 }
 
 /** Writes when a delta happened. @internal */
 export function writeTimestamp(instance: Instance, at: Address, timestamp: Date | number): void {
     const time = millisecondsOf(timestamp);
     if (Number.isNaN(time)) throw deltaType('delta: timestamp', 'a Date or whole milliseconds', timestamp);
-    instance.i64[(at + DELTA_TIME_MS) >> 3] = BigInt(time);
+    instance.i64[(at + DELTA_TIME_MS) >>> 3] = BigInt(time);
 }
 
 /** Names the row by its number. @internal */
 export function writeRow(instance: Instance, at: Address, row: number): void {
-    instance.u32[(at + DELTA_ROW) >> 2] = row;
+    instance.u32[(at + DELTA_ROW) >>> 2] = row;
     instance.u8[at + DELTA_USE_ROW] = 1;
 }
 
 /** @internal */
 export function writeIntKey(instance: Instance, at: Address, key: bigint): void {
-    instance.i64[(at + DELTA_KEY_INT) >> 3] = key;
+    instance.i64[(at + DELTA_KEY_INT) >>> 3] = key;
 }
 
 function readOperation(instance: Instance, at: Address): DeltaOperation {
     const { u32, f32, u8 } = instance;
-    const word = (offset: number): number => u32[(at + offset) >> 2] as number;
+    const word = (offset: number): number => u32[(at + offset) >>> 2] as number;
     const count = word(DELTA_COUNT);
-    const place = word(DELTA_VALUES) >> 2;
+    const place = word(DELTA_VALUES) >>> 2;
     const values = (): Float32Array => f32.slice(place, place + count);
     const mode = u8[at + DELTA_SET] === 1 ? 'set' : 'add';
-    const number = f32[(at + DELTA_AMOUNT) >> 2] as number;
+    const number = f32[(at + DELTA_AMOUNT) >>> 2] as number;
     switch (word(DELTA_OPERATION)) {
         case NUMBERS.create:
             return { type: 'create', vector: values() };
         case NUMBERS.sparse: {
-            const list = word(DELTA_INDICES) >> 2;
+            const list = word(DELTA_INDICES) >>> 2;
             return { type: 'sparse', indices: u32.slice(list, list + count), values: values(), mode };
         }
         case NUMBERS.dense:
@@ -228,10 +228,10 @@ function readOperation(instance: Instance, at: Address): DeltaOperation {
 
 /** Metadata as it was given; undefined where there is none, or where other programs kept what is no JSON object. */
 function readMetadata(instance: Instance, at: Address): Record<string, unknown> | undefined {
-    const bytes = instance.u32[(at + DELTA_METADATA_BYTES) >> 2] as number;
+    const bytes = instance.u32[(at + DELTA_METADATA_BYTES) >>> 2] as number;
     if (bytes === 0) return undefined;
     try {
-        const value: unknown = JSON.parse(instance.text(instance.u32[(at + DELTA_METADATA) >> 2] as number, bytes));
+        const value: unknown = JSON.parse(instance.text(instance.u32[(at + DELTA_METADATA) >>> 2] as number, bytes));
         return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
     } catch {
         return undefined;

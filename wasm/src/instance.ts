@@ -317,8 +317,8 @@ export class Instance {
         this.refresh();
         const error = this.exports.abi_error() >>> 0;
         const code: VeltaCode = (STATUS_NAMES[status] as StatusCode | undefined) ?? 'INVALID';
-        const low = this.u32[(error + ERROR_OFFSET) >> 2] as number;
-        const high = this.u32[(error + ERROR_OFFSET + 4) >> 2] as number;
+        const low = this.u32[(error + ERROR_OFFSET) >>> 2] as number;
+        const high = this.u32[(error + ERROR_OFFSET + 4) >>> 2] as number;
         const offset = high === 0xffffffff ? undefined : high * 4_294_967_296 + low;
         const text = this.cText(error + ERROR_TEXT);
         return new VeltaError(code, text === '' ? STATUS_SENTENCES[code as StatusCode] : text, { offset });
@@ -470,7 +470,7 @@ function environment(
             const now = memory.buffer.byteLength;
             if (bytes <= now) return 1;
             if (bytes > maxMemory) return 0;
-            const generous = Math.min(maxMemory, Math.max(bytes, now + Math.min(now >> 2, 64 << 20)));
+            const generous = Math.min(maxMemory, Math.max(bytes, now + Math.min(now >>> 2, 64 << 20)));
             for (const goal of [generous, bytes]) {
                 try {
                     memory.grow(Math.ceil((goal - now) / PAGE_BYTES));

@@ -91,7 +91,7 @@ export class RowIterator<S extends Schema = Schema, R = RowOf<S>> implements Ite
                     out,
                 ),
             );
-            return instance.u32[out >> 2] as number;
+            return instance.u32[out >>> 2] as number;
         });
         this.#held = { table, handle };
         database.iterators.add(this.#held);

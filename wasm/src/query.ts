@@ -183,7 +183,7 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         const filter = this.#table.compiled(text);
         const out = instance.space(8);
         instance.check(instance.exports.abi_filter_count(filter, out));
-        return instance.f64[out >> 3] as number;
+        return instance.f64[out >>> 3] as number;
     }
 
     /**
@@ -199,7 +199,7 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         for (;;) {
             const rows = instance.space(capacity * 4);
             instance.check(instance.exports.abi_filter_rows(filter, rows, capacity, out));
-            const wanted = Math.min(instance.f64[out >> 3] as number, most);
+            const wanted = Math.min(instance.f64[out >>> 3] as number, most);
             if (wanted <= capacity) return [rows, wanted];
             instance.leave(mark);
             capacity = wanted;
@@ -223,18 +223,18 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
             (out) => instance.exports.abi_top(table.handle, where, column.address, smallest, most, list, 1, out),
             (result) => {
                 const top = instance.exports.abi_result_count(result) >>> 0;
-                const from = (instance.exports.abi_result_rows(result) >>> 0) >> 2;
-                instance.u32.copyWithin(rows >> 2, from, from + top);
+                const from = (instance.exports.abi_result_rows(result) >>> 0) >>> 2;
+                instance.u32.copyWithin(rows >>> 2, from, from + top);
                 return top;
             },
         ) as number;
         if (found < most) {
             // what has no place in the order: NULL and NaN
-            const placed = new Set(instance.u32.subarray(rows >> 2, (rows >> 2) + found));
+            const placed = new Set(instance.u32.subarray(rows >>> 2, (rows >>> 2) + found));
             const [all, total] = this.#matching(instance, this.filter, Infinity);
             for (let i = 0; i < total && found < most; i++) {
-                const row = instance.u32[(all >> 2) + i] as number;
-                if (!placed.has(row)) instance.u32[(rows >> 2) + found++] = row;
+                const row = instance.u32[(all >>> 2) + i] as number;
+                if (!placed.has(row)) instance.u32[(rows >>> 2) + found++] = row;
             }
         }
         return [rows, found];
@@ -245,7 +245,7 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         this.#table.open();
         return this.#table.database.run((instance) => {
             const [rows, found] = this.#ordered(instance);
-            return instance.u32.slice(rows >> 2, (rows >> 2) + found);
+            return instance.u32.slice(rows >>> 2, (rows >>> 2) + found);
         });
     }
 
@@ -354,8 +354,8 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
             const kind = AGGREGATE_KINDS.indexOf(aggregate?.kind);
             if (kind < 0) throw invalid(`aggregate '${name}' must be count(), sum(), min(), max() or mean()`);
             const column = aggregate.column === null ? 0 : this.#table.column(aggregate.column).address;
-            instance.u32[(at + i * AGGREGATE_SIZE + AGGREGATE_KIND) >> 2] = kind + 1;
-            instance.u32[(at + i * AGGREGATE_SIZE + AGGREGATE_COLUMN) >> 2] = column;
+            instance.u32[(at + i * AGGREGATE_SIZE + AGGREGATE_KIND) >>> 2] = kind + 1;
+            instance.u32[(at + i * AGGREGATE_SIZE + AGGREGATE_COLUMN) >>> 2] = column;
         });
         return at;
     }
@@ -399,7 +399,7 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
             const [rows, found] = this.#ordered(instance);
             const keys = instance.space(KEYS_SIZE);
             instance.u8.fill(0, keys, keys + KEYS_SIZE);
-            instance.u32[(keys + KEYS_ROWS) >> 2] = rows;
+            instance.u32[(keys + KEYS_ROWS) >>> 2] = rows;
             return table.deleteBy(instance, keys, found);
         });
         table.database.wrote();

@@ -61,7 +61,7 @@ const strategies = new Map<number, string>();
 export function readExplain(instance: Instance, result: Address, query: number): Explain {
     const at = instance.exports.abi_result_explain(result, query) >>> 0;
     const { u32, f64 } = instance;
-    const word = (offset: number): number => u32[(at + offset) >> 2] as number;
+    const word = (offset: number): number => u32[(at + offset) >>> 2] as number;
     const number = word(EXPLAIN_STRATEGY);
     let strategy = strategies.get(number);
     if (strategy === undefined) {
@@ -70,7 +70,7 @@ export function readExplain(instance: Instance, result: Address, query: number):
     }
     return {
         strategy,
-        selectivity: f64[(at + EXPLAIN_SELECTIVITY) >> 3] as number,
+        selectivity: f64[(at + EXPLAIN_SELECTIVITY) >>> 3] as number,
         matchingRows: Number(readInt(instance, at + EXPLAIN_MATCHING_ROWS)),
         nodesVisited: word(EXPLAIN_NODES_VISITED),
         rowsScanned: word(EXPLAIN_ROWS_SCANNED),

@@ -26,12 +26,12 @@ export function writeKeys(instance: Instance, table: Keyed, keys: readonly unkno
     const key = table.keyInfo;
     if (key === null) {
         const rows = instance.space(count * 4);
-        for (let i = 0; i < count; i++) instance.u32[(rows >> 2) + i] = rowNumber(table, keys[i], i);
-        instance.u32[(at + KEYS_ROWS) >> 2] = rows;
+        for (let i = 0; i < count; i++) instance.u32[(rows >>> 2) + i] = rowNumber(table, keys[i], i);
+        instance.u32[(at + KEYS_ROWS) >>> 2] = rows;
     } else if (key.type === 'int') {
         const ints = instance.space(count * 8);
         for (let i = 0; i < count; i++) writeInt(instance, ints + 8 * i, keys[i], key, i);
-        instance.u32[(at + KEYS_INTS) >> 2] = ints;
+        instance.u32[(at + KEYS_INTS) >>> 2] = ints;
     } else {
         writeTextKeys(instance, table, keys, at, key);
     }
@@ -50,18 +50,18 @@ function writeTextKeys(
     const offsets = instance.space((texts.length + 1) * 8);
     let total = 0;
     for (let i = 0; i <= texts.length; i++) {
-        instance.u32[(offsets >> 2) + 2 * i] = total;
-        instance.u32[(offsets >> 2) + 2 * i + 1] = 0;
+        instance.u32[(offsets >>> 2) + 2 * i] = total;
+        instance.u32[(offsets >>> 2) + 2 * i + 1] = 0;
         if (i < texts.length) total += utf8Bytes(texts[i] as string, `key ${i}`);
     }
     const text = instance.space(total);
     for (let i = 0; i < texts.length; i++) {
-        const start = instance.u32[(offsets >> 2) + 2 * i] as number;
-        const end = instance.u32[(offsets >> 2) + 2 * i + 2] as number;
+        const start = instance.u32[(offsets >>> 2) + 2 * i] as number;
+        const end = instance.u32[(offsets >>> 2) + 2 * i + 2] as number;
         instance.encode(texts[i] as string, text + start, end - start);
     }
-    instance.u32[(at + KEYS_TEXT) >> 2] = text;
-    instance.u32[(at + KEYS_OFFSETS) >> 2] = offsets;
+    instance.u32[(at + KEYS_TEXT) >>> 2] = text;
+    instance.u32[(at + KEYS_OFFSETS) >>> 2] = offsets;
 }
 
 /** A key that is a text. @throws {VeltaError} TYPE @internal */
@@ -88,16 +88,16 @@ export function findRow(instance: Instance, table: Keyed, key: unknown, at: numb
         status = instance.exports.abi_find_text(table.handle, text, instance.stringBytes, at, out);
     } else {
         const keys = instance.space(KEYS_SIZE + 8);
-        const place = keys >> 2;
+        const place = keys >>> 2;
         const { u32 } = instance;
-        u32[place + (KEYS_ROWS >> 2)] = column === null ? keys + KEYS_SIZE : 0;
-        u32[place + (KEYS_INTS >> 2)] = column === null ? 0 : keys + KEYS_SIZE;
-        u32[place + (KEYS_TEXT >> 2)] = 0;
-        u32[place + (KEYS_OFFSETS >> 2)] = 0;
-        if (column === null) u32[(keys + KEYS_SIZE) >> 2] = rowNumber(table, key, 0);
+        u32[place + (KEYS_ROWS >>> 2)] = column === null ? keys + KEYS_SIZE : 0;
+        u32[place + (KEYS_INTS >>> 2)] = column === null ? 0 : keys + KEYS_SIZE;
+        u32[place + (KEYS_TEXT >>> 2)] = 0;
+        u32[place + (KEYS_OFFSETS >>> 2)] = 0;
+        if (column === null) u32[(keys + KEYS_SIZE) >>> 2] = rowNumber(table, key, 0);
         else writeInt(instance, keys + KEYS_SIZE, key, column, 0);
         status = instance.exports.abi_find(table.handle, keys, 1, at, out);
     }
     instance.check(status);
-    return instance.u32[out >> 2] as number;
+    return instance.u32[out >>> 2] as number;
 }

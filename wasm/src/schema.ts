@@ -257,26 +257,26 @@ export function writeColumn(instance: Instance, address: Address, name: string, 
     const text = instance.cString(name, `the column name ${quoted(name.replaceAll('\0', '\\0'))}`);
     instance.u8.fill(0, address, address + COLUMN_SIZE);
     const { u8, u32, i64 } = instance;
-    u32[(address + COLUMN_NAME) >> 2] = text;
-    u32[(address + COLUMN_TYPE) >> 2] = TYPE_NAMES.indexOf(column.type);
+    u32[(address + COLUMN_NAME) >>> 2] = text;
+    u32[(address + COLUMN_TYPE) >>> 2] = TYPE_NAMES.indexOf(column.type);
     u8[address + COLUMN_REQUIRED] = column.required ? 1 : 0;
     if (column.type !== 'vector') {
         u8[address + COLUMN_PRIMARY_KEY] = column.key ? 1 : 0;
         return;
     }
-    u32[(address + COLUMN_DIMENSIONS) >> 2] = column.dimensions;
-    u32[(address + COLUMN_ELEMENT) >> 2] = ELEMENTS.indexOf(column.element);
-    u32[(address + COLUMN_METRIC) >> 2] = METRICS.indexOf(column.metric);
+    u32[(address + COLUMN_DIMENSIONS) >>> 2] = column.dimensions;
+    u32[(address + COLUMN_ELEMENT) >>> 2] = ELEMENTS.indexOf(column.element);
+    u32[(address + COLUMN_METRIC) >>> 2] = METRICS.indexOf(column.metric);
     u8[address + COLUMN_NO_INDEX] = column.index ? 0 : 1;
-    u32[(address + COLUMN_M) >> 2] = column.m;
-    u32[(address + COLUMN_EF_CONSTRUCTION) >> 2] = column.efConstruction;
-    i64[(address + COLUMN_SEED) >> 3] = BigInt.asIntN(64, column.seed);
+    u32[(address + COLUMN_M) >>> 2] = column.m;
+    u32[(address + COLUMN_EF_CONSTRUCTION) >>> 2] = column.efConstruction;
+    i64[(address + COLUMN_SEED) >>> 3] = BigInt.asIntN(64, column.seed);
 }
 
 /** Reads one struct velta_column. @internal */
 export function readColumn(instance: Instance, address: Address): { name: string; column: FullColumn } {
     const { u8, u32, i64 } = instance;
-    const word = (offset: number): number => u32[(address + offset) >> 2] as number;
+    const word = (offset: number): number => u32[(address + offset) >>> 2] as number;
     const name = instance.cText(word(COLUMN_NAME));
     const type = TYPE_NAMES[word(COLUMN_TYPE)] as ColumnType;
     const required = u8[address + COLUMN_REQUIRED] === 1;
@@ -292,7 +292,7 @@ export function readColumn(instance: Instance, address: Address): { name: string
         index: u8[address + COLUMN_NO_INDEX] === 0,
         m: word(COLUMN_M),
         efConstruction: word(COLUMN_EF_CONSTRUCTION),
-        seed: BigInt.asUintN(64, i64[(address + COLUMN_SEED) >> 3] as bigint),
+        seed: BigInt.asUintN(64, i64[(address + COLUMN_SEED) >>> 3] as bigint),
         required,
     };
     return { name, column: Object.freeze(column) };

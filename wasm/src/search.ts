@@ -78,7 +78,7 @@ function writeQueries(instance: Instance, column: ColumnInfo, queries: unknown, 
         );
     }
     const at = instance.space(length * 4);
-    instance.f32.set(queries, at >> 2);
+    instance.f32.set(queries, at >>> 2);
     return [at, length / column.dimensions];
 }
 
@@ -143,8 +143,8 @@ export function searchArrays<S extends Schema>(
     return table.database.run((instance) =>
         run(table, queries, true, options as unknown as SearchOptions, [], (result, { count, k }) => {
             if (result === 0) return { rows: new Uint32Array(0), distances: new Float32Array(0), k };
-            const rows = (instance.exports.abi_result_rows(result) >>> 0) >> 2;
-            const distances = (instance.exports.abi_result_distances(result) >>> 0) >> 2;
+            const rows = (instance.exports.abi_result_rows(result) >>> 0) >>> 2;
+            const distances = (instance.exports.abi_result_distances(result) >>> 0) >>> 2;
             return {
                 rows: instance.u32.slice(rows, rows + count * k),
                 distances: instance.f32.slice(distances, distances + count * k),
@@ -171,8 +171,8 @@ export function searchHits<S extends Schema, C extends ColumnName<S>>(
         run(table, queries, many, options as unknown as SearchOptions, select, (result, { column, count, k }) => {
             const found: SearchResult<S, C>[] = [];
             if (result === 0) return found;
-            const rows = (instance.exports.abi_result_rows(result) >>> 0) >> 2;
-            const distances = (instance.exports.abi_result_distances(result) >>> 0) >> 2;
+            const rows = (instance.exports.abi_result_rows(result) >>> 0) >>> 2;
+            const distances = (instance.exports.abi_result_distances(result) >>> 0) >>> 2;
             const columns = readers(instance, result, select, TYPE_NAMES);
             const keys = key === null ? undefined : columns.shift();
             const { metric } = column.full as FullVectorColumn;

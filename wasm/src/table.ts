@@ -288,12 +288,12 @@ export class Table<S extends Schema = Schema> {
                 instance.check(instance.exports.abi_insert(handle, values, count, rows, upsert, id, out));
             });
             const { f64 } = instance;
-            const first = f64[out >> 3] as number;
+            const first = f64[out >>> 3] as number;
             return {
                 firstRow: first === NO_ROW ? null : first,
-                inserted: f64[(out >> 3) + 1] as number,
-                updated: f64[(out >> 3) + 2] as number,
-                sequence: f64[(out >> 3) + 3] as number,
+                inserted: f64[(out >>> 3) + 1] as number,
+                updated: f64[(out >>> 3) + 2] as number,
+                sequence: f64[(out >>> 3) + 3] as number,
             };
         });
         this.database.wrote();
@@ -328,7 +328,7 @@ export class Table<S extends Schema = Schema> {
             const out = instance.space(8);
             const { values, count } = batch;
             instance.check(instance.exports.abi_update(this.handle, list, keys.length, values, count, out));
-            return instance.f64[out >> 3] as number;
+            return instance.f64[out >>> 3] as number;
         });
         this.database.wrote();
         return sequence;
@@ -353,7 +353,7 @@ export class Table<S extends Schema = Schema> {
         if (count === 0) return 0;
         const out = instance.space(8);
         instance.check(instance.exports.abi_delete(this.handle, keys, count, out));
-        return instance.u32[out >> 2] as number;
+        return instance.u32[out >>> 2] as number;
     }
 
     /**
@@ -385,7 +385,7 @@ export class Table<S extends Schema = Schema> {
                 const ms = time === null ? 0 : millisecondsOf(time);
                 if (Number.isNaN(ms))
                     throw invalid(`time ${i} must be a Date or milliseconds, not ${describe(time)}`, i);
-                instance.i64[(at >> 3) + i] = time === null ? NEVER_MS : BigInt(ms);
+                instance.i64[(at >>> 3) + i] = time === null ? NEVER_MS : BigInt(ms);
             });
             instance.check(instance.exports.abi_expire_at(this.handle, list, keys.length, at));
         });
@@ -403,7 +403,7 @@ export class Table<S extends Schema = Schema> {
         const count = this.database.run((instance) => {
             const out = instance.space(8);
             instance.check(instance.exports.abi_expire(this.handle, time, out));
-            return instance.u32[out >> 2] as number;
+            return instance.u32[out >>> 2] as number;
         });
         this.database.wrote();
         return count;
@@ -445,7 +445,7 @@ export class Table<S extends Schema = Schema> {
             const row = findRow(this.#instance, this, key, at);
             if (row === NO_ROW) return null;
             const rows = instance.space(8);
-            instance.u32[rows >> 2] = row;
+            instance.u32[rows >>> 2] = row;
             return (this.read(instance, [rows, 1], columns, at, STATUS_NUMBERS.NOT_FOUND)?.[0] ?? null) as Pick<
                 RowOf<S>,
                 C
@@ -467,9 +467,9 @@ export class Table<S extends Schema = Schema> {
             const { u32 } = instance;
             const places: number[] = [];
             for (let i = 0; i < keys.length; i++) {
-                const row = u32[(rows >> 2) + i] as number;
+                const row = u32[(rows >>> 2) + i] as number;
                 if (row === NO_ROW) continue;
-                u32[(rows >> 2) + places.length] = row;
+                u32[(rows >>> 2) + places.length] = row;
                 places.push(i);
             }
             const found = new Array<Pick<RowOf<S>, C> | null>(keys.length).fill(null);
@@ -587,7 +587,7 @@ export class Table<S extends Schema = Schema> {
         instance.refresh();
         if (status === allowed) return null;
         if (status !== 0) throw instance.failure(status);
-        const result = instance.u32[out >> 2] as number;
+        const result = instance.u32[out >>> 2] as number;
         try {
             instance.rethrow();
             return use(result);
@@ -674,7 +674,7 @@ export class Table<S extends Schema = Schema> {
             return this.result(instance, make, (result) => {
                 const count = instance.space(8);
                 const first = instance.exports.abi_result_chain(result, count) >>> 0;
-                return readChain(instance, first, instance.u32[count >> 2] as number);
+                return readChain(instance, first, instance.u32[count >>> 2] as number);
             }) as ChainItem[];
         });
     }
@@ -735,7 +735,7 @@ export class Table<S extends Schema = Schema> {
         const place = instance.cString(text, 'the filter');
         const out = instance.space(8);
         instance.check(instance.exports.abi_filter_compile(this.handle, place, out));
-        const filter = instance.u32[out >> 2] as number;
+        const filter = instance.u32[out >>> 2] as number;
         if (this.#filters.size >= CACHED_FILTERS) {
             const [oldest] = this.#filters as unknown as Iterable<[string, Address]>;
             if (oldest !== undefined) {
@@ -773,6 +773,6 @@ export class Table<S extends Schema = Schema> {
 function rowList(instance: Instance, rows: Uint32Array): Address {
     if (!(rows instanceof Uint32Array)) throw invalid(`rows must be a Uint32Array, not ${describe(rows)}`);
     const at = instance.space(rows.length * 4);
-    instance.u32.set(rows, at >> 2);
+    instance.u32.set(rows, at >>> 2);
     return at;
 }

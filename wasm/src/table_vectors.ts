@@ -50,7 +50,7 @@ function vectorAt(instance: Instance, table: VectorTable, key: unknown, column: 
         const status = instance.exports.abi_vector_of_text(table.handle, column.address, text, bytes, copy, out);
         instance.check(status);
         instance.refresh();
-        return instance.u32[out >> 2] as number;
+        return instance.u32[out >>> 2] as number;
     }
     const row = findRow(instance, table, key, at);
     if (row === NO_ROW) return 0;
@@ -128,12 +128,12 @@ function writeDelta(
     if (column !== null && column.type === 'string') {
         const text = instance.string(keyText(table, key, column, 0), 'the key');
         const { u32, stringBytes } = instance;
-        u32[(at + DELTA_KEY) >> 2] = text;
-        u32[(at + DELTA_KEY_BYTES) >> 2] = stringBytes;
+        u32[(at + DELTA_KEY) >>> 2] = text;
+        u32[(at + DELTA_KEY_BYTES) >>> 2] = stringBytes;
     } else if (column !== null) {
         const place = instance.space(8);
         writeInt(instance, place, key, column, 0);
-        writeIntKey(instance, at, instance.i64[place >> 3] as bigint);
+        writeIntKey(instance, at, instance.i64[place >>> 3] as bigint);
     } else {
         writeRow(instance, at, rowNumber(table, key, 0));
     }
@@ -167,10 +167,10 @@ export function applyDelta(
         const at = instance.space(DELTA_SIZE + 8);
         const out = at + DELTA_SIZE;
         const { f64 } = instance;
-        for (let place = at >> 3; place < out >> 3; place++) f64[place] = 0;
+        for (let place = at >>> 3; place < out >>> 3; place++) f64[place] = 0;
         writeDelta(instance, at, table, key, operation, metadata, timestamp);
         instance.check(instance.exports.abi_apply(table.handle, column.address, at, 1, 0, out));
-        id = readId(instance.u32, out >> 2);
+        id = readId(instance.u32, out >>> 2);
     } catch (error) {
         throw database.explained(error);
     } finally {
@@ -200,12 +200,12 @@ export function applyDeltas(
         const column = table.vectorColumn(name);
         const at = instance.space(count * DELTA_SIZE);
         const out = instance.space(count * 8);
-        instance.u32.fill(0, at >> 2, (at + count * DELTA_SIZE) >> 2);
+        instance.u32.fill(0, at >>> 2, (at + count * DELTA_SIZE) >>> 2);
         writeDeltas(instance, at, table, deltas, count, byVectorId);
         instance.check(instance.exports.abi_apply(table.handle, column.address, at, count, 0, out));
         const { u32 } = instance;
         ids = new Array<number>(count);
-        for (let i = 0, place = out >> 2; i < count; i++, place += 2) ids[i] = readId(u32, place);
+        for (let i = 0, place = out >>> 2; i < count; i++, place += 2) ids[i] = readId(u32, place);
     } catch (error) {
         throw database.explained(error);
     } finally {

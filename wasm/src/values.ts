@@ -59,7 +59,7 @@ function typeError(column: ColumnInfo, row: number, value: unknown, expected: st
 export function writeInt(instance: Instance, at: Address, value: unknown, column: ColumnInfo, row: number): void {
     if (typeof value === 'number') {
         const { i32 } = instance;
-        const place = at >> 2;
+        const place = at >>> 2;
         if (value === (value | 0)) {
             i32[place] = value;
             i32[place + 1] = value >> 31;
@@ -80,7 +80,7 @@ export function writeInt(instance: Instance, at: Address, value: unknown, column
     }
     if (typeof value !== 'bigint') throw typeError(column, row, value, 'a whole number or a bigint');
     if (BigInt.asIntN(64, value) !== value) throw typeError(column, row, value, 'an integer of 64 bits');
-    instance.i64[at >> 3] = value;
+    instance.i64[at >>> 3] = value;
 }
 
 /** Milliseconds of a Date or a number; NaN where it is neither, or not a time. @internal */
@@ -112,13 +112,13 @@ function vectorLength(column: ColumnInfo, row: number, value: ArrayLike<number>)
 function writeVector(instance: Instance, at: Address, value: unknown, column: ColumnInfo, row: number): void {
     if (value instanceof Float32Array) {
         if (elementCount(value) !== column.dimensions) vectorLength(column, row, value);
-        instance.f32.set(value, at >> 2);
+        instance.f32.set(value, at >>> 2);
         return;
     }
     if (!Array.isArray(value)) throw typeError(column, row, value, 'a Float32Array or an array of numbers');
     vectorLength(column, row, value);
     const { f32 } = instance;
-    const start = at >> 2;
+    const start = at >>> 2;
     for (let i = 0; i < value.length; i++) {
         const element: unknown = value[i];
         if (typeof element !== 'number') {
@@ -139,7 +139,7 @@ export function readVector(
     column: ColumnInfo,
     into: Float32Array | undefined,
 ): Float32Array {
-    const place = address >> 2;
+    const place = address >>> 2;
     const { dimensions, name } = column;
     if (into === undefined) return instance.f32.slice(place, place + dimensions);
     if (!(into instanceof Float32Array) || into.length !== dimensions) {
@@ -198,7 +198,7 @@ function writeFixed(instance: Instance, column: ColumnInfo, source: Source, vali
         const value = source.at(row);
         const at = data + row * width;
         if (value === null || value === undefined) {
-            u8[valid + (row >> 3)] = (u8[valid + (row >> 3)] as number) & ~(1 << (row & 7));
+            u8[valid + (row >>> 3)] = (u8[valid + (row >>> 3)] as number) & ~(1 << (row & 7));
             u8.fill(0, at, at + width);
             nulls++;
             continue;
@@ -212,7 +212,7 @@ function writeFixed(instance: Instance, column: ColumnInfo, source: Source, vali
                 break;
             case 'float':
                 if (typeof value !== 'number') throw typeError(column, row, value, 'a number');
-                f64[at >> 3] = value;
+                f64[at >>> 3] = value;
                 break;
             case 'bool':
                 if (typeof value !== 'boolean') throw typeError(column, row, value, 'true or false');
@@ -247,13 +247,13 @@ function writeVariable(instance: Instance, column: ColumnInfo, source: Source, v
     let total = 0;
     let nulls = 0;
     const { u8, u32 } = instance;
-    const place = offsets >> 2;
+    const place = offsets >>> 2;
     for (let row = 0; row < rows; row++) {
         u32[place + 2 * row] = total;
         u32[place + 2 * row + 1] = 0;
         const value = source.at(row);
         if (value === null || value === undefined) {
-            u8[valid + (row >> 3)] = (u8[valid + (row >> 3)] as number) & ~(1 << (row & 7));
+            u8[valid + (row >>> 3)] = (u8[valid + (row >>> 3)] as number) & ~(1 << (row & 7));
             nulls++;
         } else {
             total += measure(column, row, value);
@@ -295,11 +295,11 @@ function setValues(
     element: number,
 ): void {
     const { u32 } = instance;
-    u32[(at + VALUES_COLUMN) >> 2] = column.address;
-    u32[(at + VALUES_DATA) >> 2] = data;
-    u32[(at + VALUES_OFFSETS) >> 2] = offsets;
-    u32[(at + VALUES_VALID) >> 2] = valid;
-    u32[(at + VALUES_ELEMENT) >> 2] = element;
+    u32[(at + VALUES_COLUMN) >>> 2] = column.address;
+    u32[(at + VALUES_DATA) >>> 2] = data;
+    u32[(at + VALUES_OFFSETS) >>> 2] = offsets;
+    u32[(at + VALUES_VALID) >>> 2] = valid;
+    u32[(at + VALUES_ELEMENT) >>> 2] = element;
 }
 
 // ---- rows
@@ -502,9 +502,9 @@ interface Reader {
 
 /** An int64 in memory as a number, or as a bigint beyond 2^53. @internal */
 export function readInt(instance: Instance, at: Address): number | bigint {
-    const high = instance.i32[(at >> 2) + 1] as number;
-    if (high <= -0x200000 || high >= 0x200000) return safeOrBig(instance.i64[at >> 3] as bigint);
-    return high * TWO_32 + (instance.u32[at >> 2] as number);
+    const high = instance.i32[(at >>> 2) + 1] as number;
+    if (high <= -0x200000 || high >= 0x200000) return safeOrBig(instance.i64[at >>> 3] as bigint);
+    return high * TWO_32 + (instance.u32[at >>> 2] as number);
 }
 
 function safeOrBig(value: bigint): number | bigint {
@@ -514,15 +514,15 @@ function safeOrBig(value: bigint): number | bigint {
 
 function readerOf(instance: Instance, type: ColumnType, at: Address, dimensions: number): (row: number) => unknown {
     const { u32, f64, u8, f32 } = instance;
-    const data = u32[(at + VALUES_DATA) >> 2] as number;
-    const offsets = (u32[(at + VALUES_OFFSETS) >> 2] as number) >> 2;
+    const data = u32[(at + VALUES_DATA) >>> 2] as number;
+    const offsets = (u32[(at + VALUES_OFFSETS) >>> 2] as number) >>> 2;
     switch (type) {
         case 'int':
             return (row) => readInt(instance, data + row * 8);
         case 'timestamp':
             return (row) => new Date(Number(readInt(instance, data + row * 8)));
         case 'float':
-            return (row) => f64[(data >> 3) + row];
+            return (row) => f64[(data >>> 3) + row];
         case 'bool':
             return (row) => u8[data + row] === 1;
         case 'string':
@@ -537,7 +537,7 @@ function readerOf(instance: Instance, type: ColumnType, at: Address, dimensions:
             };
         case 'vector':
             return (row) => {
-                const start = (data >> 2) + row * dimensions;
+                const start = (data >>> 2) + row * dimensions;
                 return f32.slice(start, start + dimensions);
             };
     }
@@ -562,8 +562,8 @@ export function readers(
         instance.check(instance.exports.abi_result_column(result, i, at));
         const { u32, u8 } = instance;
         const { name, dimensions } = columns[i] as { name: string; dimensions: number };
-        const type = typeNames[u32[(at + VALUES_SIZE) >> 2] as number] as ColumnType;
-        const valid = u32[(at + VALUES_VALID) >> 2] as number;
+        const type = typeNames[u32[(at + VALUES_SIZE) >>> 2] as number] as ColumnType;
+        const valid = u32[(at + VALUES_VALID) >>> 2] as number;
         const value = readerOf(instance, type, at, dimensions);
         found.push({
             name,
@@ -571,7 +571,7 @@ export function readers(
             at:
                 valid === 0
                     ? value
-                    : (row) => (((u8[valid + (row >> 3)] as number) >> (row & 7)) & 1 ? value(row) : null),
+                    : (row) => (((u8[valid + (row >>> 3)] as number) >> (row & 7)) & 1 ? value(row) : null),
         });
     }
     instance.leave(mark);
@@ -597,7 +597,7 @@ export function rowOfReaders(columns: readonly Reader[], row: number): Record<st
 export function columnList(instance: Instance, columns: readonly ColumnInfo[]): Address {
     const at = instance.space(columns.length * 4);
     const { u32 } = instance;
-    for (let i = 0; i < columns.length; i++) u32[(at >> 2) + i] = (columns[i] as ColumnInfo).address;
+    for (let i = 0; i < columns.length; i++) u32[(at >>> 2) + i] = (columns[i] as ColumnInfo).address;
     return at;
 }
 

@@ -39,7 +39,7 @@ const KINDS: readonly ChangeKind[] = ['table', 'table', 'insert', 'update', 'del
 
 /** Reads one struct velta_change; `nameOf` gives the name of a table's handle. @internal */
 export function readChange(instance: Instance, at: Address, nameOf: (table: Address) => string): Change {
-    const word = (offset: number): number => instance.u32[(at + offset) >> 2] as number;
+    const word = (offset: number): number => instance.u32[(at + offset) >>> 2] as number;
     const kind = KINDS[word(CHANGE_KIND)] ?? 'table';
     const count = word(CHANGE_ROW_COUNT);
     const list = word(CHANGE_ROWS);
@@ -47,7 +47,7 @@ export function readChange(instance: Instance, at: Address, nameOf: (table: Addr
     const rows =
         list === 0
             ? new Uint32Array(kind === 'insert' ? count : 0)
-            : instance.u32.slice(list >> 2, (list >> 2) + count);
+            : instance.u32.slice(list >>> 2, (list >>> 2) + count);
     if (list === 0 && first !== NO_ROW) for (let i = 0; i < rows.length; i++) rows[i] = first + i;
     const column = word(CHANGE_COLUMN);
     return {

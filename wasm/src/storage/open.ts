@@ -303,7 +303,7 @@ function start(
             const { abi_open } = instance.exports;
             instance.check(abi_open(id, flags, budget, limit, chainInterval, threads, clock, reports, out));
         });
-        const handle = instance.u32[out >> 2] as number;
+        const handle = instance.u32[out >>> 2] as number;
         return new Database(instance, handle, { name, storage, driver, options, clock });
     } catch (error) {
         if (clock !== 0) instance.clocks.remove(clock);

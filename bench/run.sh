@@ -3,7 +3,7 @@
 #
 # Each program prints its table and writes an object {"question", "rows"} to the file it is given. Programs that need
 # a data set which is not there say so and are left out; the others still run. The native ones come first, then those of
-# the package, bench/wasm/*.mjs. About twelve minutes on two cores. Arguments: only these, by name (wasm/search: one of
+# the package, bench/wasm/*.mjs. Under twenty minutes on two cores. Arguments: only these, by name (wasm/search: one of
 # the package's).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -5,17 +5,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { build, developmentPackage, root, temporaryFolder } from '../package/lib/tools.mjs';
-
-const CHROMIUM = process.env.VELTA_CHROMIUM ?? '/usr/bin/chromium';
-const OPTIONS = [
-    '--no-sandbox',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-];
+import { build, chromium, chromiumOptions, developmentPackage, root, temporaryFolder } from '../package/lib/tools.mjs';
 
 /** Starts demo/serve.mjs on any free port: { address, stop }. */
 export async function startServer() {
@@ -66,9 +56,9 @@ export class Visitor {
         visitor.requests = [];
         const { default: playwright } = await developmentPackage('playwright-core');
         visitor.context = await playwright.chromium.launchPersistentContext(visitor.profile, {
-            executablePath: CHROMIUM,
+            executablePath: chromium,
             headless: true,
-            args: OPTIONS,
+            args: chromiumOptions,
             viewport: { width: 1440, height: 900 },
             ...context,
         });

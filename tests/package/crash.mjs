@@ -11,19 +11,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startServer } from './lib/server.mjs';
-import { clean, makeProject, root, temporaryFolder } from './lib/tools.mjs';
+import { chromium, chromiumOptions, clean, makeProject, root, temporaryFolder } from './lib/tools.mjs';
 
-const CHROMIUM = process.env.VELTA_CHROMIUM ?? '/usr/bin/chromium';
-const OPTIONS = [
-    '--headless',
-    '--no-sandbox',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    '--remote-debugging-port=0',
-];
+const OPTIONS = [...chromiumOptions, '--headless', '--remote-debugging-port=0'];
 const STORES = ['indexeddb', 'opfs'];
 const START_SECONDS = 60;
 const MOST_OPEN_MS = 3000;
@@ -63,7 +53,7 @@ function listening() {
 }
 
 function start(profile, url) {
-    const child = spawn(CHROMIUM, [...OPTIONS, `--user-data-dir=${profile}`, url], { detached: true, stdio: 'ignore' });
+    const child = spawn(chromium, [...OPTIONS, `--user-data-dir=${profile}`, url], { detached: true, stdio: 'ignore' });
     const ended = once(child, 'exit');
     const kill = async () => {
         process.kill(-child.pid, 'SIGKILL');
@@ -90,7 +80,7 @@ function compare(kill, storage, { ids, openMs, isHalf, texts }, acknowledged) {
 async function main() {
     const { values } = parseArgs({ options: { kills: { type: 'string', default: '20' } } });
     const kills = Number(values.kills);
-    if (!existsSync(CHROMIUM)) throw new Error(`${CHROMIUM} is not installed, and its tests cannot be left out`);
+    if (!existsSync(chromium)) throw new Error(`${chromium} is not installed, and its tests cannot be left out`);
     const project = await makeProject({ copy: { pages: join(root, 'tests/package/pages') } });
     const { ledger, found, routes, next } = listening();
     const site = await startServer({ root: project, routes });

@@ -4,18 +4,10 @@
  * empty and lives as long as the browser.
  */
 import { existsSync } from 'node:fs';
-import { developmentPackage, temporaryFolder } from './tools.mjs';
+import { chromium, chromiumOptions, developmentPackage, temporaryFolder } from './tools.mjs';
 
-const PROGRAMS = { chromium: '/usr/bin/chromium', firefox: '/usr/bin/firefox-esr' };
-const CHROMIUM_OPTIONS = [
-    '--no-sandbox',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    '--js-flags=--expose-gc',
-];
+const PROGRAMS = { chromium, firefox: '/usr/bin/firefox-esr' };
+const CHROMIUM_OPTIONS = [...chromiumOptions, '--js-flags=--expose-gc'];
 
 async function launchChromium(program) {
     const { default: playwright } = await developmentPackage('playwright-core');

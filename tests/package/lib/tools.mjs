@@ -15,6 +15,16 @@ const run = promisify(execFile);
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 export const build = resolve(process.env.VELTA_BUILD ?? join(root, 'build'));
 export const modules = join(root, 'wasm/node_modules');
+/** Chromium, and what it is started with: no sandbox for root, nothing that asks for other hosts. */
+export const chromium = process.env.VELTA_CHROMIUM ?? '/usr/bin/chromium';
+export const chromiumOptions = [
+    '--no-sandbox',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+];
 const fromWasm = createRequire(join(root, 'wasm/package.json'));
 
 /** A development package of wasm/, imported. */

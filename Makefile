@@ -207,14 +207,22 @@ run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta
 package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package \
 	$(BUILD)/setup/package_test)
 
-.PHONY: test soak
-test: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) $(package_tests) \
-	| $(BUILD)/setup/test
-	@$(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) \
-		$(test_binaries) $(scripts)
-soak: native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) | $(BUILD)/setup/test
-	@VELTA_SOAK=1 $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds 3600 --timeout 36000 \
-		$(test_binaries) $(scripts)
+# test_with: seconds a fuzzer runs, further arguments of the runner.
+test_needs := native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) $(package_tests)
+test_with = $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $1 $2 $(test_binaries) $(scripts)
+whole = $(if $(TESTS),,--figures $1)
+
+.PHONY: test soak reliability
+test: $(test_needs) | $(BUILD)/setup/test
+	@$(call test_with,$(FUZZ_SECONDS))
+soak: $(test_needs) | $(BUILD)/setup/test
+	@rm -f $(BUILD)/figures.json
+	@VELTA_SOAK=1 $(call test_with,3600,--timeout 36000 $(call whole,soak))
+
+# Every figure of docs/RELIABILITY.md, counted anew: coverage, then all tests, then the table.
+reliability: $(test_needs) coverage
+	@rm -f $(BUILD)/figures.json
+	@$(call test_with,$(FUZZ_SECONDS),$(call whole,all))
 
 # Branch coverage of the engine, a row per room, from the unit and property programs and the command's scripts.
 .PHONY: coverage
@@ -384,6 +392,7 @@ help:
 	@echo 'make bench     measurements beside hnswlib, duckdb-wasm and what the machine can do, native and packaged'
 	@echo 'make soak      the tests with far more rounds (hours)'
 	@echo 'make coverage  branch coverage by room'
+	@echo 'make reliability  coverage, then every test, then the table of what was counted for each promise'
 	@echo 'make install   to PREFIX=$(PREFIX), under DESTDIR'
 	@echo 'make format    clang-format over the C sources'
 	@echo 'make clean     remove $(BUILD)'

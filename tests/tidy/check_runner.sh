@@ -67,6 +67,17 @@ expect 'undefined behaviour' 1 '1 passed, 1 failed' "$folder/BAD_SUM"
 expect 'a hang' 1 '1 passed, 1 failed' "$folder/BAD_HANG"
 expect 'scripts' 0 '5 passed, 0 failed' "$folder/good.sh" "$folder/counts.py"
 expect 'failing scripts' 1 '4 passed, 2 failed' "$folder/bad.sh" "$folder/lies.py"
+printf 'print("figure: crash_states 7")\nprint("figure: crash_states 5")\n' >"$folder/figures.py"
+expect 'figures are kept' 0 '1 passed, 0 failed' "$folder/figures.py"
+kept=$("$python" tests/figures.py "$folder")
+expect 'figures that are not met' 1 '1 passed, '"$("$python" tests/figures.py --tier test "$folder" |
+    sed -n 's/ figures not met$//p')"' failed' --figures test "$folder/figures.py"
+if [[ $kept == *'crash states of the storage protocol '*' 12 '*'>= 300,000'* ]]; then
+    passed=$((passed + 1))
+else
+    failed=$((failed + 1))
+    echo "the table: $kept"
+fi
 expect 'nothing' 1 '0 passed, 0 failed'
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -185,27 +185,6 @@ static void body_bits_and(struct bench *bench, const struct simd_kernels *set) {
     set->bits_and(bench->bits, (const uint64_t *)(const void *)bench->memory, bench->bits, bench->n);
 }
 
-static void body_sum_f64(struct bench *bench, const struct simd_kernels *set) {
-    bench->sink += set->sum_f64((const double *)(const void *)bench->memory, bench->n, bench->bits) > 0.0;
-}
-
-static void body_sum_i64(struct bench *bench, const struct simd_kernels *set) {
-    int64_t high;
-    uint64_t low;
-    set->sum_i64((const int64_t *)(const void *)bench->memory, bench->n, bench->bits, &high, &low);
-    bench->sink += low;
-}
-
-#define PLANES_BODY(NAME, WIDTH)                                                                                       \
-    static void body_##NAME##_##WIDTH(struct bench *bench, const struct simd_kernels *set) {                           \
-        set->NAME(bench->memory, bench->n, WIDTH, (uint8_t *)bench->ids);                                              \
-    }
-PLANES_BODY(planes_split, 2)
-PLANES_BODY(planes_split, 4)
-PLANES_BODY(planes_split, 8)
-PLANES_BODY(planes_join, 4)
-PLANES_BODY(planes_join, 8)
-
 /* Values as each kernel meets them: 7-bit bytes, or floats or halves of size 0.25 to 2, both signs, none special. */
 static void fill(struct bench *bench, size_t element_bytes) {
     uint64_t state = 42;
@@ -305,13 +284,6 @@ static void report_columns(struct bench *bench) {
     report_column(bench, "member_i32, 2^28 codes", 4, body_member_i32_large);
     report_column(bench, "bits_count", 8, body_bits_count);
     report_column(bench, "bits_and", 8, body_bits_and);
-    report_column(bench, "sum_f64, masked", 8, body_sum_f64);
-    report_column(bench, "sum_i64, masked", 8, body_sum_i64);
-    report_column(bench, "planes_split, width 2", 2, body_planes_split_2);
-    report_column(bench, "planes_split, width 4", 4, body_planes_split_4);
-    report_column(bench, "planes_split, width 8", 8, body_planes_split_8);
-    report_column(bench, "planes_join, width 4", 4, body_planes_join_4);
-    report_column(bench, "planes_join, width 8", 8, body_planes_join_8);
 }
 
 int main(int argc, char **argv) {

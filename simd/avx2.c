@@ -440,14 +440,6 @@ static uint64_t avx2_bits_count(const uint64_t *a, size_t words) {
     return avx2_fold_i64(sum) + loop_bits_count(a + i, words - i);
 }
 
-static uint64_t avx2_bits_and_count(const uint64_t *a, const uint64_t *b, size_t words) {
-    __m256i sum = _mm256_setzero_si256();
-    size_t i = 0;
-    for (; i + AVX2_WORDS <= words; i += AVX2_WORDS)
-        sum = _mm256_add_epi64(sum, avx2_popcount(_mm256_and_si256(avx2_load(a + i), avx2_load(b + i))));
-    return avx2_fold_i64(sum) + loop_bits_and_count(a + i, b + i, words - i);
-}
-
 static inline uint32_t *avx2_word_to_ids(uint64_t word, uint32_t base, uint32_t *out) {
     for (unsigned i = 0; i < LOOP_WORD_BITS; i += 8) {
         uint8_t byte = (uint8_t)(word >> i);
@@ -460,55 +452,6 @@ static inline uint32_t *avx2_word_to_ids(uint64_t word, uint32_t base, uint32_t 
 
 static size_t avx2_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out) {
     return loop_bits_to_ids(a, words, base, out, (size_t)avx2_bits_count(a, words), avx2_word_to_ids);
-}
-
-/* The low four bits as lanes of ones. */
-static inline __m256i avx2_lanes_of_bits(uint64_t bits) {
-    __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
-    return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x((int64_t)bits), bit), bit);
-}
-
-static inline uint64_t avx2_row_mask(const uint64_t *mask, size_t i) {
-    return mask == NULL ? 0xff : mask[i / LOOP_WORD_BITS] >> i % LOOP_WORD_BITS;
-}
-
-static double avx2_sum_f64(const double *v, size_t n, const uint64_t *mask) {
-    __m256d low = _mm256_setzero_pd();
-    __m256d high = low;
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t rows = avx2_row_mask(mask, i);
-        if (n - i < 8) rows &= ((uint64_t)1 << (n - i)) - 1;
-        low = _mm256_add_pd(low, _mm256_maskload_pd(v + i, avx2_lanes_of_bits(rows)));
-        if (n - i > 4) /* a pointer past the end is not formed */
-            high = _mm256_add_pd(high, _mm256_maskload_pd(v + i + 4, avx2_lanes_of_bits(rows >> 4)));
-    }
-    __m256d four = _mm256_add_pd(low, high);
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-}
-
-static struct loop_halves avx2_halves(const int64_t *v, size_t n, const uint64_t *mask) {
-    __m256i sign = _mm256_set1_epi64x(INT64_MIN);
-    __m256i low_half = _mm256_set1_epi64x(0xffffffff);
-    __m256i low = _mm256_setzero_si256();
-    __m256i high = low;
-    uint64_t count = 0;
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        uint64_t rows = avx2_row_mask(mask, i) & 0xf;
-        __m256i value = _mm256_and_si256(_mm256_xor_si256(avx2_load(v + i), sign), avx2_lanes_of_bits(rows));
-        low = _mm256_add_epi64(low, _mm256_and_si256(value, low_half));
-        high = _mm256_add_epi64(high, _mm256_srli_epi64(value, 32));
-        count += loop_popcount(rows);
-    }
-    struct loop_halves halves = {avx2_fold_i64(low), avx2_fold_i64(high), count};
-    for (; i < n; i++)
-        if ((avx2_row_mask(mask, i) & 1) != 0) loop_halves_add(&halves, v[i]);
-    return halves;
-}
-
-static void avx2_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low) {
-    loop_sum_i64(v, n, mask, high, low, avx2_halves);
 }
 
 const struct simd_kernels simd_avx2 = {
@@ -550,14 +493,9 @@ const struct simd_kernels simd_avx2 = {
     .bits_or = avx2_bits_or,
     .bits_not = avx2_bits_not,
     .bits_count = avx2_bits_count,
-    .bits_and_count = avx2_bits_and_count,
     .bits_to_ids = avx2_bits_to_ids,
     .sparse_f32 = loop_sparse_f32,
     .add_f32 = loop_add_f32,
     .scale_f32 = loop_scale_f32,
     .offset_f32 = loop_offset_f32,
-    .sum_f64 = avx2_sum_f64,
-    .sum_i64 = avx2_sum_i64,
-    .planes_split = loop_planes_split,
-    .planes_join = loop_planes_join,
 };

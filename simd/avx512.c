@@ -412,14 +412,6 @@ static uint64_t avx512_bits_count(const uint64_t *a, size_t words) {
     return (uint64_t)_mm512_reduce_add_epi64(sum) + loop_bits_count(a + i, words - i);
 }
 
-static uint64_t avx512_bits_and_count(const uint64_t *a, const uint64_t *b, size_t words) {
-    __m512i sum = _mm512_setzero_si512();
-    size_t i = 0;
-    for (; i + AVX512_WORDS <= words; i += AVX512_WORDS)
-        sum = _mm512_add_epi64(sum, avx512_popcount(_mm512_and_si512(avx512_load(a + i), avx512_load(b + i))));
-    return (uint64_t)_mm512_reduce_add_epi64(sum) + loop_bits_and_count(a + i, b + i, words - i);
-}
-
 static inline uint32_t *avx512_word_to_ids(uint64_t word, uint32_t base, uint32_t *out) {
     __m512i ids = _mm512_add_epi32(_mm512_set1_epi32((int)base),
                                    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
@@ -434,41 +426,6 @@ static inline uint32_t *avx512_word_to_ids(uint64_t word, uint32_t base, uint32_
 
 static size_t avx512_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out) {
     return loop_bits_to_ids(a, words, base, out, (size_t)avx512_bits_count(a, words), avx512_word_to_ids);
-}
-
-/* The mask byte of rows i .. i + 7, zero beyond n. */
-static inline __mmask8 avx512_row_mask(const uint64_t *mask, size_t i, size_t n) {
-    uint64_t byte = mask == NULL ? 0xff : mask[i / LOOP_WORD_BITS] >> i % LOOP_WORD_BITS & 0xff;
-    return (__mmask8)(n - i < 8 ? byte & ((1U << (n - i)) - 1) : byte);
-}
-
-static double avx512_sum_f64(const double *v, size_t n, const uint64_t *mask) {
-    __m512d sum = _mm512_setzero_pd();
-    for (size_t i = 0; i < n; i += 8)
-        sum = _mm512_add_pd(sum, _mm512_maskz_loadu_pd(avx512_row_mask(mask, i, n), v + i));
-    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(sum), _mm512_extractf64x4_pd(sum, 1));
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-}
-
-static struct loop_halves avx512_halves(const int64_t *v, size_t n, const uint64_t *mask) {
-    __m512i sign = _mm512_set1_epi64(INT64_MIN);
-    __m512i low_half = _mm512_set1_epi64(0xffffffff);
-    __m512i low = _mm512_setzero_si512();
-    __m512i high = low;
-    uint64_t count = 0;
-    for (size_t i = 0; i < n; i += 8) {
-        __mmask8 rows = avx512_row_mask(mask, i, n);
-        __m512i value = _mm512_maskz_xor_epi64(rows, _mm512_maskz_loadu_epi64(rows, v + i), sign);
-        low = _mm512_add_epi64(low, _mm512_and_si512(value, low_half));
-        high = _mm512_add_epi64(high, _mm512_srli_epi64(value, 32));
-        count += loop_popcount(rows);
-    }
-    return (struct loop_halves){(uint64_t)_mm512_reduce_add_epi64(low), (uint64_t)_mm512_reduce_add_epi64(high), count};
-}
-
-static void avx512_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low) {
-    loop_sum_i64(v, n, mask, high, low, avx512_halves);
 }
 
 const struct simd_kernels simd_avx512 = {
@@ -510,14 +467,9 @@ const struct simd_kernels simd_avx512 = {
     .bits_or = avx512_bits_or,
     .bits_not = avx512_bits_not,
     .bits_count = avx512_bits_count,
-    .bits_and_count = avx512_bits_and_count,
     .bits_to_ids = avx512_bits_to_ids,
     .sparse_f32 = loop_sparse_f32,
     .add_f32 = loop_add_f32,
     .scale_f32 = loop_scale_f32,
     .offset_f32 = loop_offset_f32,
-    .sum_f64 = avx512_sum_f64,
-    .sum_i64 = avx512_sum_i64,
-    .planes_split = loop_planes_split,
-    .planes_join = loop_planes_join,
 };

@@ -13,7 +13,7 @@
 #include "simd/loops.h"
 #include "simd/simd.h"
 
-enum { SCALAR_LANES = 16, SCALAR_DOUBLE_LANES = 8, SCALAR_BLOCK_ROWS = 4 };
+enum { SCALAR_LANES = 16, SCALAR_BLOCK_ROWS = 4 };
 
 static float scalar_fold(float *lanes) {
     for (size_t half = SCALAR_LANES / 2; half > 0; half /= 2)
@@ -153,21 +153,6 @@ static size_t scalar_bits_to_ids(const uint64_t *a, size_t words, uint32_t base,
     return (size_t)(next - out);
 }
 
-static double scalar_sum_f64(const double *v, size_t n, const uint64_t *mask) {
-    double lanes[SCALAR_DOUBLE_LANES] = {0};
-    for (size_t i = 0; i < n; i++)
-        if (mask == NULL || (mask[i / LOOP_WORD_BITS] >> i % LOOP_WORD_BITS & 1) != 0)
-            lanes[i % SCALAR_DOUBLE_LANES] += v[i];
-    for (size_t half = SCALAR_DOUBLE_LANES / 2; half > 0; half /= 2)
-        for (size_t j = 0; j < half; j++)
-            lanes[j] += lanes[j + half];
-    return lanes[0];
-}
-
-static void scalar_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low) {
-    loop_sum_i64(v, n, mask, high, low, loop_halves_block);
-}
-
 const struct simd_kernels simd_scalar = {
     .name = "scalar",
     .dot_f32 = scalar_dot_f32,
@@ -207,14 +192,9 @@ const struct simd_kernels simd_scalar = {
     .bits_or = scalar_bits_or,
     .bits_not = scalar_bits_not,
     .bits_count = loop_bits_count,
-    .bits_and_count = loop_bits_and_count,
     .bits_to_ids = scalar_bits_to_ids,
     .sparse_f32 = loop_sparse_f32,
     .add_f32 = loop_add_f32,
     .scale_f32 = loop_scale_f32,
     .offset_f32 = loop_offset_f32,
-    .sum_f64 = scalar_sum_f64,
-    .sum_i64 = scalar_sum_i64,
-    .planes_split = loop_planes_split,
-    .planes_join = loop_planes_join,
 };

@@ -73,7 +73,6 @@ struct simd_kernels {
     void (*bits_or)(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t words);
     void (*bits_not)(uint64_t *out, const uint64_t *a, size_t words);
     uint64_t (*bits_count)(const uint64_t *a, size_t words);
-    uint64_t (*bits_and_count)(const uint64_t *a, const uint64_t *b, size_t words);
     /* Writes base + i for every set bit i, ascending; out needs room for the count; returns it. */
     size_t (*bits_to_ids)(const uint64_t *a, size_t words, uint32_t base, uint32_t *out);
 
@@ -83,15 +82,6 @@ struct simd_kernels {
     void (*add_f32)(float *v, const float *delta, size_t n);
     void (*scale_f32)(float *v, float factor, size_t n);
     void (*offset_f32)(float *v, float amount, size_t n);
-
-    /* aggregates over the rows whose mask bit is set; doubles are summed in 8 lanes, row i in lane i % 8,
-     * folded as floats are; mask NULL: all */
-    double (*sum_f64)(const double *v, size_t n, const uint64_t *mask);
-    /* exact 128-bit sum as high and low words */
-    void (*sum_i64)(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low);
-    /* byte planes: out[p * n + i] = in[i * width + p], and back; width 2, 4 or 8 */
-    void (*planes_split)(const uint8_t *in, size_t n, unsigned width, uint8_t *out);
-    void (*planes_join)(const uint8_t *in, size_t n, unsigned width, uint8_t *out);
 };
 
 extern const struct simd_kernels simd_scalar;

@@ -560,63 +560,6 @@ static size_t wasm128_bits_to_ids(const uint64_t *a, size_t words, uint32_t base
     return loop_bits_to_ids(a, words, base, out, (size_t)loop_bits_count(a, words), wasm128_word_to_ids);
 }
 
-/* Bits 2 * pair and 2 * pair + 1 as two lanes of ones. */
-static inline v128_t wasm128_lanes_of_bits(uint64_t bits, unsigned pair) {
-    v128_t bit = wasm_i64x2_make(1, 2);
-    return wasm_i64x2_eq(wasm_v128_and(wasm_i64x2_splat((int64_t)(bits >> 2 * pair)), bit), bit);
-}
-
-static inline uint64_t wasm128_row_mask(const uint64_t *mask, size_t i) {
-    return mask == NULL ? ~(uint64_t)0 : mask[i / LOOP_WORD_BITS] >> i % LOOP_WORD_BITS;
-}
-
-static double wasm128_sum_f64(const double *v, size_t n, const uint64_t *mask) {
-    v128_t zero = wasm_f64x2_splat(0.0);
-    v128_t sums[WASM128_QUARTERS] = {zero, zero, zero, zero};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        uint64_t rows = wasm128_row_mask(mask, i);
-        for (unsigned j = 0; j < WASM128_QUARTERS; j++) {
-            v128_t value = wasm_v128_and(wasm_v128_load(v + i + 2 * j), wasm128_lanes_of_bits(rows, j));
-            sums[j] = wasm_f64x2_add(sums[j], value);
-        }
-    }
-    double lanes[8];
-    for (unsigned j = 0; j < WASM128_QUARTERS; j++)
-        wasm_v128_store(lanes + 2 * j, sums[j]);
-    for (unsigned j = 0; i + j < n; j++)
-        if ((wasm128_row_mask(mask, i + j) & 1) != 0) lanes[j] += v[i + j];
-    for (unsigned half = 4; half > 0; half /= 2)
-        for (unsigned j = 0; j < half; j++)
-            lanes[j] += lanes[j + half];
-    return lanes[0];
-}
-
-static struct loop_halves wasm128_halves(const int64_t *v, size_t n, const uint64_t *mask) {
-    v128_t sign = wasm_i64x2_splat(INT64_MIN);
-    v128_t low_half = wasm_i64x2_splat(0xffffffff);
-    v128_t low = wasm_i64x2_splat(0);
-    v128_t high = low;
-    uint64_t count = 0;
-    size_t i = 0;
-    for (; i + 2 <= n; i += 2) {
-        uint64_t rows = wasm128_row_mask(mask, i) & 3;
-        v128_t value = wasm_v128_and(wasm_v128_xor(wasm_v128_load(v + i), sign), wasm128_lanes_of_bits(rows, 0));
-        low = wasm_i64x2_add(low, wasm_v128_and(value, low_half));
-        high = wasm_i64x2_add(high, wasm_u64x2_shr(value, 32));
-        count += loop_popcount(rows);
-    }
-    struct loop_halves halves = {(uint64_t)(wasm_i64x2_extract_lane(low, 0) + wasm_i64x2_extract_lane(low, 1)),
-                                 (uint64_t)(wasm_i64x2_extract_lane(high, 0) + wasm_i64x2_extract_lane(high, 1)),
-                                 count};
-    if (i < n && (wasm128_row_mask(mask, i) & 1) != 0) loop_halves_add(&halves, v[i]);
-    return halves;
-}
-
-static void wasm128_sum_i64(const int64_t *v, size_t n, const uint64_t *mask, int64_t *high, uint64_t *low) {
-    loop_sum_i64(v, n, mask, high, low, wasm128_halves);
-}
-
 #if defined(WASM128_RELAXED)
 const struct simd_kernels simd_wasm_relaxed = {
     .name = "wasm_relaxed",
@@ -661,16 +604,11 @@ const struct simd_kernels simd_wasm128 = {
     .bits_or = wasm128_bits_or,
     .bits_not = wasm128_bits_not,
     .bits_count = loop_bits_count,
-    .bits_and_count = loop_bits_and_count,
     .bits_to_ids = wasm128_bits_to_ids,
     .sparse_f32 = loop_sparse_f32,
     .add_f32 = loop_add_f32,
     .scale_f32 = loop_scale_f32,
     .offset_f32 = loop_offset_f32,
-    .sum_f64 = wasm128_sum_f64,
-    .sum_i64 = wasm128_sum_i64,
-    .planes_split = loop_planes_split,
-    .planes_join = loop_planes_join,
 };
 
 #endif

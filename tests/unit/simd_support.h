@@ -84,11 +84,6 @@ static inline void check_float(const char *set, size_t n, float got, float want)
         fail_msg("%s, %zu elements: %a instead of %a", set, n, (double)got, (double)want);
 }
 
-static inline void check_double(const char *set, size_t n, double got, double want) {
-    if (memcmp(&got, &want, sizeof got) != 0 && !(isnan(got) && isnan(want)))
-        fail_msg("%s, %zu elements: %a instead of %a", set, n, got, want);
-}
-
 static inline void check_words(const char *set, size_t n, const uint64_t *got, const uint64_t *want, size_t words) {
     for (size_t i = 0; i < words; i++)
         if (got[i] != want[i])

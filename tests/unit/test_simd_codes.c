@@ -137,14 +137,12 @@ static void fill_bits(struct random *random, uint64_t *words, size_t count, unsi
 }
 
 static void check_bitmaps(const struct simd_kernels *set, const uint64_t *a, const uint64_t *b, size_t words) {
-    uint64_t count_a = 0, count_both = 0, differing = 0;
+    uint64_t count_a = 0, differing = 0;
     for (size_t i = 0; i < words; i++) {
         count_a += stated_count(a[i]);
-        count_both += stated_count(a[i] & b[i]);
         differing += stated_count(a[i] ^ b[i]);
     }
     assert_int_equal(set->bits_count(a, words), count_a);
-    assert_int_equal(set->bits_and_count(a, b, words), count_both);
     assert_int_equal(set->hamming(a, b, words), differing);
 
     /* into a third place, then over one of the inputs */
@@ -220,33 +218,6 @@ static void bitmaps_to_ids(void **state) {
     }
 }
 
-static void planes(void **state) {
-    (void)state;
-    struct random random = random_seeded(15);
-    const struct simd_kernels *set;
-    for (unsigned width = 2; width <= 8; width *= 2) {
-        for (size_t n = 0; n != SIZE_MAX; n = next_length(n)) {
-            struct block in = block_new(n * width, random_below(&random, 64));
-            random_bytes(&random, block_data(&in), n * width);
-            const uint8_t *bytes = block_data(&in);
-            for (unsigned s = 0; (set = simd_available(s)) != NULL; s++) {
-                struct block split = block_new(n * width, 3);
-                struct block joined = block_new(n * width, 5);
-                const uint8_t *plane = block_data(&split);
-                set->planes_split(bytes, n, width, block_data(&split));
-                for (size_t i = 0; i < n; i++)
-                    for (unsigned p = 0; p < width; p++)
-                        assert_int_equal(plane[p * n + i], bytes[i * width + p]);
-                set->planes_join(plane, n, width, block_data(&joined));
-                assert_memory_equal(block_data(&joined), bytes, n * width);
-                block_free(&split);
-                block_free(&joined);
-            }
-            block_free(&in);
-        }
-    }
-}
-
 static void selection(void **state) {
     (void)state;
     const struct simd_kernels *set;
@@ -275,8 +246,8 @@ static void selection(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(codes),          cmocka_unit_test(encoding), cmocka_unit_test(bitmaps),
-        cmocka_unit_test(bitmaps_to_ids), cmocka_unit_test(planes),   cmocka_unit_test(selection),
+        cmocka_unit_test(codes),          cmocka_unit_test(encoding),  cmocka_unit_test(bitmaps),
+        cmocka_unit_test(bitmaps_to_ids), cmocka_unit_test(selection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,21 +167,26 @@ enum velta_status fake_storage_run(struct fake_storage *fake, struct storage *st
     }
 }
 
-void fake_storage_crash(const struct fake_storage *fake, uint64_t kept, size_t torn, uint64_t torn_bytes,
-                        struct fake_storage *out) {
+static void keep_piece(struct fake_file *file, const struct fake_piece *piece, const struct fake_crash *torn) {
+    if (piece->bytes == NULL) {
+        file_resize(file, piece->offset);
+        return;
+    }
+    uint64_t end = piece->offset + piece->size_bytes;
+    uint64_t size_bytes = torn != NULL && torn->torn_bytes < piece->size_bytes ? torn->torn_bytes : piece->size_bytes;
+    if (torn != NULL && torn->torn_grown && end > file->size_bytes) file_resize(file, end);
+    if (size_bytes > 0) file_write(file, piece->offset, piece->bytes, size_bytes);
+}
+
+void fake_storage_crash(const struct fake_storage *fake, const struct fake_crash *crash, struct fake_storage *out) {
     pieces_clear(out);
     for (int i = 0; i < 2; i++) {
         file_copy(&out->now[i], &fake->durable[i]);
     }
     for (size_t i = 0; i < fake->piece_count; i++) {
         const struct fake_piece *piece = &fake->pieces[i];
-        if ((kept >> (i < 63 ? i : 63) & 1) == 0) continue;
-        if (piece->bytes == NULL) {
-            file_resize(&out->now[piece->file], piece->offset);
-        } else {
-            uint64_t size_bytes = i == torn && torn_bytes < piece->size_bytes ? torn_bytes : piece->size_bytes;
-            file_write(&out->now[piece->file], piece->offset, piece->bytes, size_bytes);
-        }
+        if ((crash->kept >> (i % 64) & 1) == 0) continue;
+        keep_piece(&out->now[piece->file], piece, i == crash->torn ? crash : NULL);
     }
     if (out->keep_durable) {
         for (int i = 0; i < 2; i++) {

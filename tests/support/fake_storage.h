@@ -4,7 +4,8 @@
  *
  * Model of a disk: a SYNC makes everything done to its file before durable. What was done after the last SYNC may have
  * reached the disk or not, each piece by itself and in any order; a write is cut into pieces at multiples of 512 bytes
- * of the file, and any one piece may have reached it in part (its first bytes only).
+ * of the file, and any one piece may have reached it in part: its first bytes only, in a file that ends behind them or
+ * whose size has already grown to the piece's end, with zeros.
  */
 #ifndef VELTA_TESTS_FAKE_STORAGE_H
 #define VELTA_TESTS_FAKE_STORAGE_H
@@ -58,11 +59,15 @@ void fake_storage_execute(struct fake_storage *fake, const struct storage_operat
 VELTA_MUST_USE enum velta_status fake_storage_run(struct fake_storage *fake, struct storage *storage,
                                                   struct velta_error *error);
 
-/*
- * A crash: `out` (initialised) starts with the durable bytes and those pieces whose bit in `kept` is set; of piece
- * `torn` (SIZE_MAX: none) only the first torn_bytes. Pieces from 64 on are kept when bit 63 is set.
- */
-void fake_storage_crash(const struct fake_storage *fake, uint64_t kept, size_t torn, uint64_t torn_bytes,
-                        struct fake_storage *out);
+/* What is there after a crash. */
+struct fake_crash {
+    uint64_t kept;       /* bit i % 64 is set: piece i has reached the disk */
+    size_t torn;         /* this one (SIZE_MAX: none) only in part ... */
+    uint64_t torn_bytes; /* ... so many bytes of it ... */
+    bool torn_grown;     /* ... and the file is as long as if it had wholly */
+};
+
+/* `out` (initialised) becomes what is on the disk after the crash. */
+void fake_storage_crash(const struct fake_storage *fake, const struct fake_crash *crash, struct fake_storage *out);
 
 #endif

@@ -371,9 +371,11 @@ enum velta_status velta_get_chain(velta_table *handle, const char *column, uint3
         return result_refused(result, error);
     }
     (void)history_chain(owner->history, index, row, chain, count);
-    if (count == 0 && read_vector(handle, index, row, HISTORY_NOW, present)) { /* never changed: its base is itself */
-        chain[0] = (struct history_delta){.delta = {.row = row, .values = present}};
-        count = 1;
+    /* Never changed, or the last deltas were merged by a compaction that keeps a moment before them: a base ends it. */
+    if (count == 0 || chain[count - 1].delta.operation == 0) {
+        bool there = read_vector(handle, index, row, HISTORY_NOW, present);
+        chain[count] = (struct history_delta){.delta = {.row = row, .values = there ? present : NULL}};
+        count += there || count > 0;
     }
     /* The first base is what the row was born with, if that is kept. */
     if (count > 0 && chain[0].delta.operation == 0) {

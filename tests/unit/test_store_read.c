@@ -155,6 +155,34 @@ static void chains_after_compaction_have_a_nameless_base(void **state) {
     world_free(&world);
 }
 
+/* A moment before the last deltas is kept, these are merged: the chain still ends with the vector as it is. */
+static void chains_end_with_the_present_vector(void **state) {
+    (void)state;
+    struct world world;
+    struct velta_error error = {0};
+    float now[SAMPLE_DIMENSIONS];
+    static const char *const tags[] = {"before"};
+    const struct velta_compact_options keep = {.keep_tags = tags, .keep_tag_count = 1};
+    world_make(&world, NULL);
+    assert_ok(velta_tag(world.db, "before", &error), &error);
+    world.now_ms = 4000;
+    struct velta_delta scale = {.operation = VELTA_DELTA_SCALE, .key_int = 5, .amount = 3};
+    assert_ok(velta_apply(world.table, "v", &scale, 1, 0, NULL, &error), &error);
+    assert_ok(velta_compact(world.db, &keep, NULL, &error), &error);
+    uint32_t row = row_of(world.table, 5);
+    assert_ok(velta_get_vector(world.table, "v", row, 0, now, &error), &error);
+    velta_result *result;
+    size_t count;
+    assert_ok(velta_get_chain(world.table, "v", row, &result, &error), &error);
+    const struct velta_chain_item *chain = velta_result_chain(result, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(chain[1].delta.operation, VELTA_DELTA_CREATE);
+    assert_int_equal(chain[1].sequence, 0);
+    assert_memory_equal(chain[1].delta.values, now, sizeof now);
+    velta_result_free(result);
+    world_free(&world);
+}
+
 /* Compaction and dropping end the table that a filter was bound to. */
 static void filters_outlive_their_tables(void **state) {
     (void)state;
@@ -585,12 +613,17 @@ static void refused_memory_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_comes_back),     cmocka_unit_test(chains_and_views),
+        cmocka_unit_test(every_type_comes_back),
+        cmocka_unit_test(chains_and_views),
         cmocka_unit_test(chains_after_compaction_have_a_nameless_base),
+        cmocka_unit_test(chains_end_with_the_present_vector),
         cmocka_unit_test(filters_outlive_their_tables),
-        cmocka_unit_test(expired_rows_are_not_seen), cmocka_unit_test(search_every_element),
-        cmocka_unit_test(slots_that_stay_empty),     cmocka_unit_test(iterators_by_text_and_by_row),
-        cmocka_unit_test(aggregates_by_hand),        cmocka_unit_test(bad_questions_are_refused),
+        cmocka_unit_test(expired_rows_are_not_seen),
+        cmocka_unit_test(search_every_element),
+        cmocka_unit_test(slots_that_stay_empty),
+        cmocka_unit_test(iterators_by_text_and_by_row),
+        cmocka_unit_test(aggregates_by_hand),
+        cmocka_unit_test(bad_questions_are_refused),
         cmocka_unit_test(refused_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

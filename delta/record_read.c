@@ -327,15 +327,16 @@ static enum velta_status take_vector_values(struct record_reader *reader, const 
     values->element = half ? VELTA_F16 : VELTA_F32;
     size_t width = spec->dimensions * (half ? sizeof(uint16_t) : sizeof(float));
     enum record_stream stream = half ? STREAM_F16 : STREAM_F32;
-    const uint8_t *bytes = reader->streams[stream].bytes + reader->at[stream];
+    size_t at = reader->at[stream];
     enum velta_status status = take_fixed(reader, stream, width, count, present, values, error);
-    if (status != VELTA_OK) return status;
+    if (status != VELTA_OK || present == 0) return status;
+    const uint8_t *bytes = reader->streams[stream].bytes + at; /* an empty stream has no bytes to point to */
     bool finite = true;
     if (half) {
         for (size_t i = 0; i < present * spec->dimensions; i++) {
             finite &= (bytes_get_u16(bytes + 2 * i) & 0x7C00) != 0x7C00;
         }
-    } else if (present > 0) {
+    } else {
         finite = are_finite((const float *)(const void *)bytes, present * spec->dimensions);
     }
     return finite ? VELTA_OK : damaged(reader, stream, "a vector that is not finite", error);

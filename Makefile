@@ -5,7 +5,7 @@
 #   native   -O3; what ships. Unit tests link these very objects, except those that name VELTA_SIMDE, which are made
 #            again with the wasm kernels in (through SIMDe) under native/simde/.
 #   asan     -O1 with AddressSanitizer and UBSan, VELTA_TESTING and the wasm kernels
-#   cov      -O0 with gcov counters, otherwise as asan
+#   cov      -O0 with gcov counters, otherwise as asan; nothing is inlined by force, so a branch counts once
 #   clang    -O3 by the second compiler, whose warnings are errors too; the same bytes must come out of it
 #   fuzz     clang's libFuzzer with both sanitizers
 #   wasm     the WebAssembly modules, a folder of objects for each of them
@@ -69,7 +69,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 CFLAGS_native := -O3
 CFLAGS_clang := -O3 $(SIMDE)
 CFLAGS_asan := -O1 $(SANITIZE) -DVELTA_TESTING $(SIMDE)
-CFLAGS_cov := -O0 --coverage -DVELTA_TESTING $(SIMDE)
+CFLAGS_cov := -O0 --coverage -Dalways_inline=unused -DVELTA_TESTING $(SIMDE)
 CFLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DVELTA_TESTING $(SIMDE)
 LDFLAGS_asan := $(SANITIZE)
 LDFLAGS_cov := --coverage

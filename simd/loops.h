@@ -142,9 +142,9 @@ typedef uint32_t *(*loop_expand_function)(uint64_t word, uint32_t base, uint32_t
 
 /*
  * Bitmap to ids: counted first, which costs little beside the writing and tells two things. How far one may write
- * carelessly: the last 64 ids are written exactly. And what the words are like: mostly empty (skipped, and the branch
- * is foreseen), of few bits (four ids are written for every word, so that no branch depends on the data), or full of
- * them (the set's own expansion is faster).
+ * carelessly: the last 64 ids are written exactly (and while ids are to come, so are words). And what the words are
+ * like: mostly empty (skipped, and the branch is foreseen), of few bits (four ids are written for every word, so that no
+ * branch depends on the data), or full of them (the set's own expansion is faster).
  */
 LOOP size_t loop_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out, size_t total,
                              loop_expand_function expand) {
@@ -152,10 +152,10 @@ LOOP size_t loop_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uin
     uint32_t *careless_end = total < LOOP_WORD_BITS ? out : out + (total - LOOP_WORD_BITS);
     size_t i = 0;
     if (total >= 2 * words) {
-        for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS)
+        for (; next < careless_end; i++, base += LOOP_WORD_BITS)
             next = expand(a[i], base, next);
     } else if (total >= words / 8) {
-        for (; i < words && next < careless_end; i++, base += LOOP_WORD_BITS) {
+        for (; next < careless_end; i++, base += LOOP_WORD_BITS) {
             uint32_t count = loop_popcount(a[i]);
             if (count <= LOOP_SPARSE_IDS)
                 next = loop_sparse_word_to_ids(a[i], count, base, next);

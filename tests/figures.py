@@ -90,6 +90,7 @@ TABLE = [
     ('Tests reach the code', [
         Row('branches', 'branches of the engine', 1, tier='all'),
         Row('branches_taken', 'taken', 1, tier='all'),
+        Row('branches_named', 'not taken, and named with a reason', 0, tier='all'),
         Row('branches_unnamed', 'not taken and without a reason', tier='all'),
     ]),
 ]

@@ -7,6 +7,7 @@
 #define VELTA_TESTS_FUZZ_H
 
 #include "core/bytes.h"
+#include "tests/support/fake_storage.h"
 #include "tests/unit/store_testing.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
@@ -18,6 +19,29 @@ enum { FUZZ_BUDGET_BYTES = 96 << 20, FUZZ_NOW_MS = 5000000 };
 static inline int64_t fuzz_clock(void *context) {
     (void)context;
     return FUZZ_NOW_MS;
+}
+
+/* What must hold; the input is at fault nowhere. */
+static inline void fuzz_demand(bool holds) {
+    if (!holds) abort();
+}
+
+static inline void fuzz_execute(void *context, const struct storage_operation *operation,
+                                struct storage_result *result) {
+    fake_storage_execute(context, operation, result);
+}
+static inline void fuzz_stay(void *context) {
+    (void)context;
+}
+
+/* Options for a database over files in memory, which outlive it. */
+static inline struct velta_options fuzz_options_over(struct velta_host *host, struct fake_storage *fake) {
+    *host = (struct velta_host){.context = fake, .execute = fuzz_execute, .close = fuzz_stay};
+    return (struct velta_options){.host = host,
+                                  .memory_budget_bytes = FUZZ_BUDGET_BYTES,
+                                  .checkpoint_bytes = UINT64_MAX,
+                                  .now_ms = fuzz_clock,
+                                  .thread_count = 1};
 }
 
 /* Some life: rows, deltas, updates, deletes, linked nodes, a tail. */
@@ -58,6 +82,26 @@ static inline void fuzz_live(velta *db, velta_table *table) {
     }
     assert_ok(velta_tag(db, "tag", &error), &error);
     sample_insert(table, 100, 5, 2);
+}
+
+/*
+ * The files of a store with that life, as a crash would leave them: closing one whose graph has changed writes a
+ * checkpoint, and nothing is in the log then. The caller releases `out`.
+ */
+static inline void fuzz_live_files(struct fake_storage *out) {
+    struct fake_storage fake;
+    struct velta_host host;
+    struct velta_error error;
+    velta_table *table;
+    fake_storage_init(&fake);
+    fake_storage_init(out);
+    struct velta_options options = fuzz_options_over(&host, &fake);
+    velta *db = sample_open(&options, NULL, &table);
+    fuzz_live(db, table);
+    for (int file = STORAGE_DATA; file <= STORAGE_LOG; file++)
+        fake_storage_set(out, (enum storage_file)file, fake.now[file].bytes, fake.now[file].size_bytes);
+    assert_ok(velta_close(db, &error), &error);
+    fake_storage_release(&fake);
 }
 
 /* Reads all there is, in every way; any status will do, only the behaviour must be defined. */

@@ -14,10 +14,12 @@
 #include "core/system_allocator.h"
 #include "store/host.h"
 
+#if defined(__wasm32__)
 #define ABI_ASSERT_SIZE(name, bytes) _Static_assert(sizeof(struct name) == (bytes), "layout of " #name);
 #define ABI_ASSERT_FIELD(name, member, place)                                                                          \
     _Static_assert(offsetof(struct name, member) == (place), "layout of " #name "." #member);
 ABI_LAYOUT(ABI_ASSERT_SIZE, ABI_ASSERT_FIELD)
+#endif
 
 #define ABI(name) ABI_EXPORT(#name) name
 #pragma GCC diagnostic ignored "-Wmissing-prototypes" /* none of them is called from C */
@@ -130,14 +132,14 @@ enum velta_status ABI(abi_checkpoint)(velta *db, uint32_t progress) {
 }
 
 /* out: two words, the address and the size; given back with abi_export_free. */
-enum velta_status ABI(abi_export)(velta *db, uint32_t progress, uint32_t out[2]) {
+enum velta_status ABI(abi_export)(velta *db, uint32_t progress, size_t out[2]) {
     struct velta_progress reports = progress_of(progress);
     uint8_t *bytes = NULL;
     uint64_t size_bytes = 0;
     enum velta_status status = velta_export(db, &bytes, &size_bytes, &reports, &abi_last_error);
     if (status) return status;
-    out[0] = (uint32_t)(uintptr_t)bytes;
-    out[1] = (uint32_t)size_bytes;
+    out[0] = (size_t)(uintptr_t)bytes;
+    out[1] = (size_t)size_bytes;
     return VELTA_OK;
 }
 

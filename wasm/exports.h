@@ -81,8 +81,13 @@
     FIELD(velta_change, sequence, 24)                                                                                  \
     FIELD(velta_change, time_ms, 32)
 
+#if defined(__wasm__)
 #define ABI_EXPORT(name) __attribute__((export_name(name), used))
 #define ABI_IMPORT(name) __attribute__((import_module("velta"), import_name(name)))
+#else /* compiled into a native program, which calls these and defines those: tests/fuzz/fuzz_abi.c */
+#define ABI_EXPORT(name)
+#define ABI_IMPORT(name)
+#endif
 
 /* Milliseconds since 1970 of the clock `id` (0: the system's), and a clock for durations, in milliseconds. */
 ABI_IMPORT("now") double import_now(uint32_t id);

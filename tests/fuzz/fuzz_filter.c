@@ -1,6 +1,7 @@
 /*
  * Any bytes as filter text: never a crash, a leak or a wrong position; and where they are a filter, the bitmap, the
- * count, the row numbers and the rows one at a time agree.
+ * count, the row numbers and the rows one at a time agree, and the filter keeps the laws of three-valued logic: what is
+ * denied, doubled, or joined with a constant.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -86,6 +87,65 @@ static void check(struct table *table, struct filter *filter) {
         demand(!matches || rows[seen++] == row);
     }
     demand(seen == count);
+    /* Rows that are not asked for never match, and change nothing for the others. */
+    uint64_t visible[(ROWS + 63) / 64], some[(ROWS + 63) / 64];
+    for (size_t i = 0; i < sizeof visible / sizeof visible[0]; i++)
+        visible[i] = UINT64_C(0x9E3779B97F4A7C15) >> i;
+    demand(filter_evaluate(filter, visible, some, &counted, NULL) == VELTA_OK);
+    for (uint32_t row = 0; row < ROWS; row++)
+        demand(bitmap_get(some, row) == (bitmap_get(words, row) && bitmap_get(visible, row)));
+}
+
+/* Evaluates head + text + middle + (twice: text) + tail; false: a limit is passed. */
+static bool evaluate_with(struct table *table, const uint8_t *text, size_t size, const char *head, const char *middle,
+                          bool twice, uint64_t *words) {
+    size_t head_bytes = strlen(head), middle_bytes = strlen(middle);
+    char *made = malloc(head_bytes + 2 * size + middle_bytes + 1);
+    char *end = made;
+    struct filter *filter;
+    uint64_t count;
+    demand(made != NULL);
+    end = memcpy(end, head, head_bytes), end += head_bytes;
+    if (size > 0) memcpy(end, text, size), end += size;
+    memcpy(end, middle, middle_bytes), end += middle_bytes;
+    if (twice && size > 0) memcpy(end, text, size), end += size;
+    if (twice) *end++ = ')';
+    enum velta_status status = filter_compile(table, made, (size_t)(end - made), &filter, NULL);
+    free(made);
+    if (status) {
+        demand(status == VELTA_LIMIT); /* longer, deeper or with more literals */
+        return false;
+    }
+    demand(filter_evaluate(filter, NULL, words, &count, NULL) == VELTA_OK);
+    filter_destroy(filter);
+    return true;
+}
+
+static void check_laws(struct table *table, struct filter *filter, const uint8_t *text, size_t size) {
+    enum { WORDS = (ROWS + 63) / 64 };
+    static const struct {
+        const char *head, *middle;
+        bool twice;
+    } same[] = {{"(", ")", false},          {"NOT (NOT (", "))", false}, {"(", ") AND TRUE", false},
+                {"FALSE OR (", ")", false}, {"(", ") AND (", true},      {"(", ") OR (", true}};
+    uint64_t words[WORDS], other[WORDS], count;
+    demand(filter_evaluate(filter, NULL, words, &count, NULL) == VELTA_OK);
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        if (evaluate_with(table, text, size, same[i].head, same[i].middle, same[i].twice, other))
+            demand(memcmp(words, other, sizeof words) == 0);
+    if (evaluate_with(table, text, size, "NOT (", ")", false, other))
+        for (size_t i = 0; i < WORDS; i++)
+            demand((words[i] & other[i]) == 0);
+    if (evaluate_with(table, text, size, "NOT (", ") AND (", true, other))
+        for (size_t i = 0; i < WORDS; i++)
+            demand(other[i] == 0); /* never both */
+}
+
+/* Whether it is blank: then it stands for TRUE only alone. */
+static bool is_blank(const uint8_t *text, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (!memchr(" \t\r\n", text[i], 4)) return false;
+    return true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -96,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     enum velta_status status = filter_compile(table, (const char *)data, size, &filter, &error);
     if (status == VELTA_OK) {
         check(table, filter);
+        if (!is_blank(data, size)) check_laws(table, filter, data, size);
     } else {
         demand(filter == NULL && error.code == status && error.offset <= size);
         demand(status == VELTA_SYNTAX || status == VELTA_UNKNOWN_COLUMN || status == VELTA_TYPE ||

@@ -1,0 +1,620 @@
+/*
+ * The flat ABI, compiled natively: an input is a program of its calls over files in memory.
+ *
+ * Byte 0 chooses the tables that are there at the start; then each call is a byte and its arguments. What JavaScript
+ * answers for holds here too (handles live, arrays have the lengths that their counts and columns ask for, exactly, so
+ * that a byte more is seen); whatever is in them comes from the input: names, types, offsets, bits, keys, deltas,
+ * filter texts, times. The host may answer an operation with any number, and progress may be cancelled.
+ *
+ * No call crashes, and after all of them the database is sound, and is the same when it is opened again.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include <math.h>
+
+#include "wasm/exports.c" /* the ABI has no header of its calls: JavaScript knows them by name */
+
+enum { MAX_CALLS = 96, KINDS = 28, MAX_ROWS = 24, MAX_TEXT_BYTES = 64, MAX_COLUMNS = 4, MAX_BLOCKS = 256, STORAGE = 1 };
+
+/* ---- what JavaScript would be */
+
+static struct {
+    const uint8_t *at;
+    const uint8_t *end;
+    struct fake_storage fake;
+    double now_ms;
+    double odd_answer; /* the next operation's; 0: its own */
+    bool cancel;
+    uint64_t changes_told;
+    velta *db;
+    velta_table *table; /* whom the next call is for */
+    velta_filter *filter;
+    velta_result *result;
+    velta_iterator *iterator;
+    bool poisoned;
+    struct {
+        void *memory;
+        size_t size_bytes;
+    } blocks[MAX_BLOCKS];
+    size_t block_count;
+} world;
+
+double import_now(uint32_t id) {
+    (void)id;
+    return world.now_ms;
+}
+double import_clock(void) {
+    return 0;
+}
+double import_execute(uint32_t id, uint32_t kind, uint32_t file, double offset, double size_bytes, void *buffer) {
+    const struct storage_operation operation = {.kind = (enum storage_operation_kind)kind,
+                                                .file = (enum storage_file)file,
+                                                .offset = (uint64_t)offset,
+                                                .size_bytes = (uint64_t)size_bytes,
+                                                .bytes = buffer,
+                                                .buffer = buffer};
+    struct storage_result result;
+    fuzz_demand(id == STORAGE);
+    fake_storage_execute(&world.fake, &operation, &result);
+    double answer =
+        operation.kind == STORAGE_SYNC || operation.kind == STORAGE_TRUNCATE ? 0 : (double)result.size_bytes;
+    if (world.odd_answer != 0) {
+        bool lies = operation.kind == STORAGE_SIZE && world.odd_answer > 0; /* what then is lost is the host's fault */
+        answer = isinf(world.odd_answer) ? answer + 1 : world.odd_answer;
+        if (lies) answer = -(double)VELTA_IO;
+        world.odd_answer = 0;
+        world.poisoned = true;
+    }
+    return answer;
+}
+void import_close_storage(uint32_t id) {
+    fuzz_demand(id == STORAGE);
+}
+uint32_t import_progress(uint32_t id, double done, double total) {
+    fuzz_demand(id != 0 && done >= 0 && total >= 0);
+    return !world.cancel;
+}
+void import_change(uint32_t id, const struct velta_change *change) {
+    fuzz_demand(id != 0 && change->kind >= VELTA_CHANGE_TABLE && change->kind <= VELTA_CHANGE_RENUMBERED);
+    world.changes_told += change->row_count;
+}
+
+/* ---- the input */
+
+static uint64_t take(size_t width) {
+    uint64_t number = 0;
+    size_t left = (size_t)(world.end - world.at);
+    if (width > left) width = left;
+    if (width > 0) memcpy(&number, world.at, width);
+    world.at += width;
+    return number;
+}
+static uint32_t take_below(uint32_t limit) {
+    return (uint32_t)take(limit > 256 ? 2 : 1) % limit;
+}
+
+/* Released after the call. Of the asked size exactly, filled from the input, and zeros when that has ended. */
+static void *block(size_t size_bytes) {
+    fuzz_demand(world.block_count < MAX_BLOCKS);
+    size_t room = size_bytes > 0 ? size_bytes : 1;
+    void *memory = abi_allocate(room);
+    fuzz_demand(memory != NULL);
+    memset(memory, 0, room);
+    world.blocks[world.block_count].memory = memory;
+    world.blocks[world.block_count++].size_bytes = room;
+    return memory;
+}
+static void *filled(size_t size_bytes) {
+    uint8_t *memory = block(size_bytes);
+    size_t left = (size_t)(world.end - world.at);
+    size_t taken = size_bytes < left ? size_bytes : left;
+    if (taken > 0) memcpy(memory, world.at, taken);
+    world.at += taken;
+    return memory;
+}
+static void release_blocks(void) {
+    while (world.block_count > 0) {
+        world.block_count--;
+        abi_release(world.blocks[world.block_count].memory, world.blocks[world.block_count].size_bytes);
+    }
+}
+
+static char *take_text(void) {
+    size_t size_bytes = take_below(MAX_TEXT_BYTES);
+    char *text = block(size_bytes + 1);
+    for (size_t i = 0; i < size_bytes && world.at < world.end; i++)
+        text[i] = (char)take(1);
+    return text;
+}
+
+/* Mostly a name that is there. */
+static const char *take_name(void) {
+    static const char *const names[] = {"id", "word", "size", "v", "h", "t", "u", "tag"};
+    uint32_t choice = take_below(16);
+    if (choice == 0) return take_text();
+    if (choice < 8) return names[choice];
+    const struct velta_column *column = world.table ? abi_column_at(world.table, choice - 8) : NULL;
+    return column ? column->name : names[choice - 8];
+}
+static const char *maybe_name(void) {
+    return take_below(4) == 0 ? NULL : take_name();
+}
+
+/* Names of columns; NULL for none. */
+static const char *const *take_names(size_t *count) {
+    *count = take_below(MAX_COLUMNS);
+    const char **names = block(*count * sizeof *names);
+    for (size_t i = 0; i < *count; i++)
+        names[i] = take_name();
+    return *count > 0 ? names : NULL;
+}
+
+static double take_time(void) {
+    static const double times[] = {0, FUZZ_NOW_MS, 1, -1, 9e15, -9e15, 1e300, -1e300};
+    uint32_t choice = take_below(16);
+    return choice < 8 ? times[choice] : FUZZ_NOW_MS + (double)take(2) - 32768;
+}
+
+static const char *take_filter(void) {
+    static const char *const filters[] = {"size > 10 AND NOT flag", "word IN ('w1', 'w2') OR blob IS NULL",
+                                          "word LIKE 'w%' AND score < 0.5", "id BETWEEN 3 AND 9", "v IS NOT NULL"};
+    uint32_t choice = take_below(8);
+    if (choice < 5) return filters[choice];
+    return choice == 5 ? take_text() : NULL;
+}
+
+static size_t dimensions_of(const char *name) {
+    for (size_t i = 0; world.table && i < abi_column_count(world.table); i++) {
+        const struct velta_column *column = abi_column_at(world.table, i);
+        if (name ? strcmp(column->name, name) == 0 : column->type == VELTA_VECTOR) return column->dimensions;
+    }
+    return 0;
+}
+
+/* ---- batches */
+
+static uint64_t *take_offsets(uint32_t count, size_t text_bytes) {
+    uint64_t *offsets = block((count + (size_t)1) * sizeof *offsets);
+    bool ascending = take_below(8) != 0;
+    for (uint32_t i = 0; i <= count; i++) {
+        offsets[i] = take(1) % (text_bytes + 1);
+        if (ascending && i > 0) offsets[i] = offsets[i - 1] + offsets[i] % 5;
+        if (offsets[i] > text_bytes) offsets[i] = text_bytes;
+    }
+    return offsets;
+}
+
+/* Every array that a column of any type may ask for. */
+static void take_values(struct velta_values *values, uint32_t rows) {
+    size_t text_bytes = take_below(MAX_TEXT_BYTES);
+    uint32_t how = take_below(64);
+    values->column = take_name();
+    size_t dimensions = dimensions_of(values->column);
+    size_t size_bytes = rows * (dimensions > 2 ? dimensions * 4 : 8);
+    values->offsets = how & 1 ? take_offsets(rows, text_bytes) : NULL;
+    if (values->offsets && size_bytes < text_bytes) size_bytes = text_bytes;
+    values->data = how & 2 ? block(size_bytes) : filled(size_bytes);
+    if (values->offsets && !(how & 4)) memset((void *)(uintptr_t)values->data, 'a' + (int)(how & 7), size_bytes);
+    if (how & 8) values->valid = filled((rows + (size_t)63) / 64 * 8);
+    if ((how & 48) == 48) values->data = NULL;
+    values->element = (enum velta_element)(take_below(8) == 7 ? take(1) : take_below(2));
+}
+
+static struct velta_values *take_batch(uint32_t rows, size_t *count) {
+    *count = take_below(MAX_COLUMNS + 1);
+    struct velta_values *values = block(*count * sizeof *values);
+    for (size_t i = 0; i < *count; i++)
+        take_values(&values[i], rows);
+    return values;
+}
+
+/* Small ones meet; some are anything. */
+static int64_t take_key(void) {
+    uint32_t choice = take_below(40);
+    return choice < 36 ? (int64_t)choice : (int64_t)take(8);
+}
+
+static struct velta_keys *take_keys(size_t *count) {
+    struct velta_keys *keys = block(sizeof *keys);
+    uint32_t kinds = take_below(16);
+    *count = take_below(MAX_ROWS);
+    if (kinds == 0 || kinds == 15) return keys;
+    if (kinds & 1) {
+        int64_t *ints = block(*count * sizeof *ints);
+        for (size_t i = 0; i < *count; i++)
+            ints[i] = take_key();
+        keys->ints = ints;
+    } else if (kinds & 2) {
+        size_t text_bytes = take_below(MAX_TEXT_BYTES);
+        keys->text = filled(text_bytes);
+        keys->offsets = take_offsets((uint32_t)*count, text_bytes);
+    } else {
+        uint32_t *rows = block(*count * sizeof *rows);
+        for (size_t i = 0; i < *count; i++)
+            rows[i] = (uint32_t)take_key();
+        keys->rows = rows;
+    }
+    return keys;
+}
+
+static void take_delta(struct velta_delta *delta, size_t dimensions) {
+    uint32_t how = take_below(64);
+    delta->operation = (enum velta_operation)(take_below(32) == 31 ? take(4) : 1 + take_below(6));
+    delta->set = how & 1;
+    delta->use_row = how & 2;
+    delta->row = (uint32_t)take_key();
+    delta->key_int = take_key();
+    delta->key = take_text();
+    delta->key_bytes = (uint32_t)strlen(delta->key);
+    delta->count = take_below(16) == 15 ? (uint32_t)take(4) : (uint32_t)dimensions;
+    if (delta->operation == VELTA_DELTA_SPARSE && how & 4) delta->count = take_below((uint32_t)dimensions + 1);
+    size_t room = delta->count < dimensions ? delta->count : dimensions;
+    uint32_t *indices = block(room * sizeof *indices);
+    float *values = block(room * sizeof *values);
+    for (size_t i = 0; i < room && i < MAX_ROWS; i++) {
+        indices[i] = how & 8 ? (uint32_t)i : (uint32_t)take(1) % 16;
+        values[i] = (float)(int8_t)take(1) / 16;
+    }
+    delta->indices = how & 16 && how & 1 ? NULL : indices;
+    delta->values = values;
+    if (how & 32 && room > 0) values[0] = (float)ldexp(1, (int)take_below(400) - 200);
+    delta->amount = (float)(int8_t)take(1) / 4;
+    delta->metadata_bytes = take_below(8);
+    delta->metadata = filled(delta->metadata_bytes);
+    delta->time_ms = take_below(4) ? 0 : time_of(take_time());
+}
+
+/* ---- calls */
+
+static void free_handles(void) {
+    abi_filter_free(world.filter);
+    abi_result_free(world.result);
+    abi_iterator_close(world.iterator);
+    world.filter = NULL;
+    world.result = NULL;
+    world.iterator = NULL;
+}
+
+static void read_result(void) {
+    struct {
+        struct velta_values values;
+        enum velta_type type;
+    } column;
+    size_t count;
+    if (!world.result) return;
+    (void)abi_result_chain(world.result, &count);
+    (void)abi_result_explain(world.result, take_below(4));
+    const float *distances = abi_result_distances(world.result);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < abi_result_count(world.result); i++) {
+        sum += abi_result_rows(world.result) ? abi_result_rows(world.result)[i] : 0;
+        fuzz_demand(!distances || !isnan(distances[i]));
+    }
+    for (size_t i = 0; i < abi_result_column_count(world.result); i++)
+        fuzz_demand(!abi_result_column(world.result, i, &column.values));
+    world.changes_told += sum;
+    abi_result_free(world.result);
+    world.result = NULL;
+}
+
+static void call_schema(uint32_t choice) {
+    struct velta_column *columns = block(MAX_COLUMNS * sizeof *columns);
+    size_t count = 1 + take_below(MAX_COLUMNS);
+    for (size_t i = 0; i < count && i < MAX_COLUMNS; i++) {
+        static const uint32_t dimensions[] = {1, 2, 3, 8, 17, 64, 0, 8193};
+        uint32_t how = take_below(64);
+        columns[i] = (struct velta_column){.name = take_name(),
+                                           .type = (enum velta_type)(1 + take_below(8)),
+                                           .primary_key = i == 0 && how & 1,
+                                           .required = (how & 6) == 6,
+                                           .no_index = (how & 24) == 24};
+        if (columns[i].type != VELTA_VECTOR && how & 32) continue;
+        columns[i].dimensions = dimensions[take_below(8)];
+        columns[i].element = (enum velta_element)take_below(4);
+        columns[i].metric = (enum velta_metric)take_below(4);
+        if (how & 32) columns[i].m = (uint32_t)take(1);
+        if (how & 32) columns[i].ef_construction = take_below(4) ? take_below(200) : (uint32_t)take(4);
+    }
+    if (choice == 0) {
+        velta_table *made;
+        (void)abi_table_create(world.db, take_name(), columns, count < MAX_COLUMNS ? count : MAX_COLUMNS, &made);
+    } else if (world.table) {
+        (void)abi_column_add(world.table, columns);
+    }
+}
+
+static void call_write(uint32_t choice) {
+    double stats[4];
+    uint32_t deleted;
+    size_t count, value_count;
+    if (choice == 2) {
+        uint32_t rows = take_below(MAX_ROWS);
+        struct velta_values *values = take_batch(rows, &value_count);
+        (void)abi_insert(world.table, values, value_count, rows, take_below(2), take_below(2), stats);
+        return;
+    }
+    if (choice == 3) {
+        const char *column = take_name();
+        size_t dimensions = dimensions_of(column);
+        count = take_below(6);
+        struct velta_delta *deltas = block(count * sizeof *deltas);
+        for (size_t i = 0; i < count; i++)
+            take_delta(&deltas[i], dimensions);
+        (void)abi_apply(world.table, column, deltas, count, take_time(), block(count * sizeof(uint64_t)));
+        return;
+    }
+    const struct velta_keys *keys = take_keys(&count);
+    if (choice == 4) {
+        struct velta_values *values = take_batch((uint32_t)count, &value_count);
+        (void)abi_update(world.table, keys, count, values, value_count, stats);
+    } else if (choice == 5) {
+        (void)abi_delete(world.table, keys, count, &deleted);
+    } else if (choice == 6) {
+        int64_t *times = block(count * sizeof *times);
+        for (size_t i = 0; i < count; i++)
+            times[i] = take_below(4) ? FUZZ_NOW_MS + (int64_t)take(1) : (int64_t)take(8);
+        (void)abi_expire_at(world.table, keys, count, times);
+    } else {
+        (void)abi_find(world.table, keys, count, take_time(), block(count * sizeof(uint32_t)));
+        (void)abi_expire(world.table, take_time(), &deleted);
+    }
+}
+
+static void call_search(void) {
+    size_t selected;
+    const char *column = maybe_name();
+    const char *where = take_filter();
+    size_t queries = take_below(3);
+    uint32_t k = take_below(8) == 7 ? (uint32_t)take(2) : take_below(12);
+    const char *const *select = take_names(&selected);
+    float *values = block(queries * dimensions_of(column) * sizeof *values);
+    for (size_t i = 0; i < queries * dimensions_of(column) && i < MAX_ROWS; i++)
+        values[i] = (float)(int8_t)take(1);
+    (void)abi_search(world.table, column, values, queries, k, take_below(300), where, where ? NULL : world.filter,
+                     select, selected, take_time(), take_below(2), take_below(2), &world.result);
+}
+
+static void call_read(uint32_t choice) {
+    size_t count;
+    const char *column = take_name();
+    uint32_t row = (uint32_t)take_key();
+    read_result();
+    if (choice == 8) {
+        call_search();
+    } else if (choice == 9) {
+        uint32_t rows[4] = {row, (uint32_t)take_key(), (uint32_t)take_key(), (uint32_t)take_key()};
+        const char *const *columns = take_names(&count);
+        (void)abi_get(world.table, rows, take_below(5), columns, count, take_time(), &world.result);
+    } else if (choice == 10) {
+        const char *text = take_text();
+        const float *found;
+        float *copy = block(dimensions_of(column) * sizeof *copy);
+        (void)abi_get_vector(world.table, column, row, take_time(), copy);
+        (void)abi_vector_view(world.table, column, row);
+        (void)abi_find_text(world.table, text, strlen(text), take_time(), &row);
+        (void)abi_vector_of_text(world.table, column, text, strlen(text), take_below(2) ? copy : NULL, &found);
+        (void)abi_get_chain(world.table, column, (uint32_t)take_key(), &world.result);
+    } else if (choice == 11) {
+        struct velta_aggregate aggregates[2] = {{(enum velta_aggregate_kind)take_below(7), maybe_name()},
+                                                {(enum velta_aggregate_kind)take_below(7), column}};
+        const char *where = take_filter();
+        (void)abi_aggregate(world.table, where, aggregates, take_below(3), maybe_name(), take_below(6), take_below(3),
+                            &world.result);
+    } else {
+        const char *where = take_filter();
+        const char *const *columns = take_names(&count);
+        (void)abi_top(world.table, where, column, take_below(2), take_below(40), columns, count, &world.result);
+    }
+    read_result();
+}
+
+static void call_iterate(void) {
+    const int64_t ends[2] = {take_key(), take_key()};
+    const char *start = take_text(), *end = take_text();
+    size_t count;
+    const char *const *columns = take_names(&count);
+    abi_iterator_close(world.iterator);
+    world.iterator = NULL;
+    (void)abi_iterate(world.table, take_below(4), take_below(4) ? ends : NULL, start, strlen(start), end, strlen(end),
+                      columns, count, take_time(), &world.iterator);
+}
+
+static void call_filter(void) {
+    double counted, listed;
+    abi_filter_free(world.filter);
+    world.filter = NULL;
+    const char *text = take_filter();
+    if (abi_filter_compile(world.table, text ? text : "", &world.filter)) return;
+    uint32_t *rows = block(MAX_ROWS * sizeof *rows);
+    if (!abi_filter_count(world.filter, &counted) && !abi_filter_rows(world.filter, rows, MAX_ROWS, &listed))
+        fuzz_demand(counted == listed);
+}
+
+static void open_world(void) {
+    world.db = NULL;
+    if (abi_open(STORAGE, take_below(2), FUZZ_BUDGET_BYTES, take_below(2) ? -1 : 4096, take_below(4), 1, 1, 0,
+                 &world.db)) {
+        fuzz_demand(world.poisoned); /* the host's odd answer; it gives right ones from now on */
+        fuzz_demand(!abi_open(STORAGE, 0, FUZZ_BUDGET_BYTES, -1, 0, 1, 1, 0, &world.db));
+    }
+    world.poisoned = false;
+}
+
+static void close_world(void) {
+    free_handles();
+    (void)abi_close(world.db);
+}
+
+/* An export becomes the same database, and is its own export. */
+static void call_export(void) {
+    size_t first[2], second[2];
+    velta *copy;
+    world.cancel = false;
+    if (abi_export(world.db, 1, first)) return;
+    fuzz_demand(!abi_import((void *)first[0], first[1], 0, FUZZ_BUDGET_BYTES, 0, 1, 1, 0, &copy));
+    fuzz_demand(!abi_verify(copy, 0) && !abi_export(copy, 0, second));
+    fuzz_demand(first[1] == second[1] && memcmp((void *)first[0], (void *)second[0], first[1]) == 0);
+    abi_export_free(copy, (uint8_t *)second[0], second[1]);
+    (void)abi_close(copy);
+    abi_export_free(world.db, (uint8_t *)first[0], first[1]);
+}
+
+static void call_store(uint32_t choice) {
+    static const double odd[] = {NAN, -1, -15, -16, -1e300, 1e300, INFINITY, 0.5};
+    double numbers[17];
+    size_t count;
+    const char *name = take_name();
+    const char *const *tags = take_names(&count);
+    switch (choice) {
+    case 16:
+        (void)abi_checkpoint(world.db, take_below(2));
+        break;
+    case 17:
+        (void)abi_compact(world.db, take_time(), tags, count, take_below(2), numbers);
+        break;
+    case 18:
+        (void)abi_index(world.db, take_below(20), take_below(2), numbers);
+        break;
+    case 19:
+        (void)abi_tag(world.db, name);
+        (void)abi_tag_time(world.db, maybe_name() ? name : "", numbers);
+        break;
+    case 20:
+        call_export();
+        break;
+    case 21:
+        close_world();
+        open_world();
+        break;
+    case 22:
+        world.now_ms = FUZZ_NOW_MS + (double)take(2) - 1000;
+        world.cancel = take_below(4) == 3;
+        (void)abi_unwatch(world.db, abi_watch(world.db, 1));
+        break;
+    case 23:
+        (void)abi_watch(world.db, 1 + take_below(2));
+        (void)abi_flush(world.db);
+        (void)abi_stats(world.db, numbers);
+        break;
+    default:
+        world.odd_answer = odd[take_below(8)];
+    }
+}
+
+static void call(void) {
+    uint32_t choice = take_below(KINDS);
+    world.table = abi_table_at(world.db, take_below(3));
+    if (!world.table) world.table = abi_table_at(world.db, 0);
+    if (choice < 2) {
+        call_schema(choice);
+    } else if (choice >= 16 && choice < 25) {
+        call_store(choice);
+    } else if (!world.table) {
+        return;
+    } else if (choice < 8) {
+        call_write(choice);
+    } else if (choice < 13) {
+        call_read(choice);
+    } else if (choice == 13) {
+        call_filter();
+    } else if (choice == 14) {
+        call_iterate();
+    } else if (choice == 15) {
+        if (take_below(8) > 0) return;
+        free_handles(); /* they end before their table does */
+        (void)abi_table_drop(world.table);
+    } else if (world.iterator) {
+        read_result();
+        (void)abi_iterator_next(world.iterator, take_below(9), &world.result);
+        read_result();
+    }
+}
+
+/* ---- programs */
+
+static void start(uint32_t choice) {
+    static const struct velta_column by_text[] = {
+        {.name = "word", .type = VELTA_STRING, .primary_key = true},
+        {.name = "v", .type = VELTA_VECTOR, .dimensions = 3, .metric = VELTA_L2, .m = 4},
+        {.name = "size", .type = VELTA_INT, .required = true},
+    };
+    velta_table *table;
+    struct velta_error error;
+    open_world();
+    if (choice & 1) {
+        fuzz_demand(!abi_table_create(world.db, "t", sample_schema, SAMPLE_COLUMNS, &table));
+        if (choice & 4) fuzz_live(world.db, table);
+    }
+    if (choice & 2) {
+        static const int64_t sizes[] = {5, 6, 7};
+        static const uint64_t offsets[] = {0, 1, 3, 3};
+        static const float vectors[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+        const struct velta_values values[] = {{.column = "word", .data = "abb", .offsets = offsets},
+                                              {.column = "v", .data = vectors},
+                                              {.column = "size", .data = sizes}};
+        fuzz_demand(!abi_table_create(world.db, "u", by_text, 3, &table));
+        assert_ok(velta_insert(table, values, 3, 3, NULL, NULL, &error), &error);
+    }
+}
+
+static uint64_t count_rows(void) {
+    uint64_t count = 0;
+    velta_table *table;
+    for (size_t i = 0; (table = abi_table_at(world.db, i)) != NULL; i++)
+        count += abi_row_count(table) + (uint64_t)abi_live_count(table);
+    return count;
+}
+
+/* Right answers from here on: all that was done is there. */
+static void finish(void) {
+    uint64_t before = count_rows();
+    bool certain = !world.poisoned;
+    world.odd_answer = 0;
+    world.cancel = false;
+    free_handles();
+    fuzz_demand(!abi_verify(world.db, 0) || !certain);
+    fuzz_demand(!abi_close(world.db) || !certain);
+    fuzz_demand(!abi_open(STORAGE, 0, FUZZ_BUDGET_BYTES, -1, 0, 1, 1, 0, &world.db));
+    fuzz_demand(!abi_verify(world.db, 0));
+    fuzz_demand(!certain || before == count_rows());
+    call_export();
+    fuzz_demand(!abi_close(world.db));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes) {
+    if (size_bytes == 0) return 0;
+    world.at = data + 1;
+    world.end = data + size_bytes;
+    world.now_ms = FUZZ_NOW_MS;
+    world.poisoned = world.cancel = false;
+    world.odd_answer = 0;
+    fake_storage_init(&world.fake);
+    world.fake.keep_durable = false;
+    start(data[0]);
+    for (size_t i = 0; i < MAX_CALLS && world.at < world.end; i++) {
+        call();
+        release_blocks();
+    }
+    finish();
+    release_blocks();
+    fake_storage_release(&world.fake);
+    return 0;
+}
+
+/* Calls are added, repeated and taken away whole, as far as their length can be guessed. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size_bytes, size_t max_bytes, unsigned seed) {
+    enum { CALL_BYTES = 24 };
+    struct random random = random_seeded(seed);
+    size_t length = 1 + random_below(&random, CALL_BYTES);
+    if (size_bytes == 0 || random_chance(&random, 60) || size_bytes + length > max_bytes)
+        return LLVMFuzzerMutate(data, size_bytes, max_bytes);
+    size_t at = 1 + random_below(&random, size_bytes);
+    if (at > size_bytes) at = size_bytes;
+    memmove(data + at + length, data + at, size_bytes - at);
+    if (random_chance(&random, 50) && at > length)
+        memcpy(data + at, data + at - length, length);
+    else
+        random_bytes(&random, data + at, length);
+    data[at] %= KINDS;
+    return size_bytes + length;
+}

@@ -4,14 +4,16 @@
  * Every expression is written twice, as filter text and as SQL. Values reach SQLite as bound parameters, so that only
  * the meaning of the expression is compared, not SQLite's reading of numbers. All ways to run a filter are compared:
  * bitmap, count, row numbers (with too little room as well), and one row at a time; with every kernel set of this
- * machine.
+ * machine. Besides, every operator meets every edge value (NULL, -0, infinities, 2^53 + 1, empty and long texts) as a
+ * constant, over a table of all of them and NaN.
  *
  * SQLite stores NaN as NULL, so NaN needs a rule: a NaN row has a mark in a column of its own, and a comparison of a
  * float column becomes CASE WHEN marked THEN <what IEEE 754 says> ELSE comparison END, where the middle is FALSE for
  * all but != (TRUE), or NULL where the other side is NULL.
  */
-#include "tests/support/support.h"
+#include "tests/property/filter_values.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -39,7 +41,14 @@ struct pair {
         int text_bytes;
     } bound[MAX_VALUES];
     int bound_count;
+    /* Where every operator meets every edge: constants are edges[0], edges[1], edges[0] ..; operators are `sign`. */
+    bool planned;
+    size_t edges[2];
+    size_t edges_put;
+    size_t sign;
 };
+
+static uint64_t queries, differences;
 
 struct world {
     struct random *random;
@@ -47,155 +56,9 @@ struct world {
     struct table *table;
     sqlite3 *sqlite;
     uint32_t rows;
-    bool *nan; /* per row: f is NaN */
+    bool *nan;  /* per row: f is NaN */
+    bool edges; /* rows hold edge values, one after another */
 };
-
-/* ---- values, many of them at edges */
-
-static const int64_t edge_integers[] = {
-    0,
-    1,
-    -1,
-    2,
-    5,
-    127,
-    128,
-    -128,
-    -129,
-    32767,
-    32768,
-    -32768,
-    -32769,
-    INT32_MAX,
-    INT32_MIN,
-    (int64_t)INT32_MAX + 1,
-    (INT64_C(1) << 53) - 1,
-    INT64_C(1) << 53,
-    (INT64_C(1) << 53) + 1,
-    -(INT64_C(1) << 53) - 1,
-    INT64_MAX,
-    INT64_MIN,
-    INT64_MAX - 1,
-    INT64_MIN + 1,
-    INT64_C(1714521600000),
-};
-static const double edge_floats[] = {
-    0.0,
-    -0.0,
-    0.5,
-    -0.5,
-    1.0,
-    4.5,
-    5.0,
-    -1.0,
-    127.5,
-    0x1p53,
-    0x1p53 + 2,
-    -0x1p53,
-    0x1p63,
-    -0x1p63,
-    0x1p62,
-    1e300,
-    -1e300,
-    0x1p-1074,
-    -0x1p-1074,
-    HUGE_VAL,
-    -HUGE_VAL,
-    0x1.fffffffffffffp1023,
-    9007199254740993.0,
-    1e19,
-    -1e19,
-};
-static const char *const edge_texts[] = {
-    "",
-    "a",
-    "b",
-    "ab",
-    "abc",
-    "A",
-    "aab",
-    "aaab",
-    "%",
-    "_",
-    "a%b",
-    "a_b",
-    "\\",
-    "'",
-    "it''s",
-    "\"",
-    "\xC3\xA9",
-    "a\xC3\xA9z",
-    "\xE6\x97\xA5\xE6\x9C\xAC",
-    "\xF0\x9F\x98\x80",
-    "\x7F",
-    "a b",
-    "  ",
-    "NULL",
-    "\xEF\xBF\xBD",
-    "games",
-};
-static const struct {
-    const char *text;
-    int64_t time_ms;
-} edge_times[] = {
-    {"1970-01-01", 0},
-    {"2024-05-01", INT64_C(1714521600000)},
-    {"2024-05-01T00:00:00Z", INT64_C(1714521600000)},
-    {"1969-12-31T23:59:59.999Z", -1},
-    {"2024-05-01T02:00:00+02:00", INT64_C(1714521600000)},
-    {"2000-02-29 12:30", INT64_C(951827400000)},
-};
-#define EDGE(array) ((size_t)random_below(random, sizeof(array) / sizeof((array)[0])))
-
-static int64_t some_integer(struct random *random) {
-    switch (random_below(random, 4)) {
-    case 0:
-        return edge_integers[EDGE(edge_integers)];
-    case 1:
-        return (int64_t)random_u64(random);
-    default:
-        return random_between(random, -20, 20);
-    }
-}
-
-static double some_float(struct random *random) {
-    switch (random_below(random, 4)) {
-    case 0:
-        return edge_floats[EDGE(edge_floats)];
-    case 1:
-        return (double)some_integer(random);
-    default:
-        return (double)random_between(random, -40, 40) / 4;
-    }
-}
-
-/* Lives until the process ends: the pool is filled once. */
-static const char *some_text(struct random *random) {
-    static char pool[400][200];
-    static char long_text[5001];
-    static bool filled;
-    if (!filled) {
-        struct random own = random_seeded(5);
-        static const char *const pieces[] = {"a", "b", "c", "\xC3\xA9", "\xE6\x97\xA5", "%", "_", "'", "aa"};
-        for (size_t i = 0; i < 400; i++)
-            for (uint64_t length = random_below(&own, i % 10 == 0 ? 60 : 6); length > 0; length--)
-                strcat(pool[i], pieces[random_below(&own, sizeof pieces / sizeof pieces[0])]);
-        for (size_t i = 0; i < 5000; i++)
-            long_text[i] = "ab"[i % 7 == 0];
-        filled = true;
-    }
-    switch (random_below(random, 20)) {
-    case 0:
-        return long_text + random_below(random, 20);
-    case 1:
-    case 2:
-    case 3:
-    case 4:
-        return edge_texts[EDGE(edge_texts)];
-    default:
-        return pool[random_below(random, 400)];
-    }
-}
 
 /* ---- writing the pair */
 
@@ -274,9 +137,51 @@ static void put_blob(struct pair *pair, const char *bytes, size_t size_bytes) {
     bind_new(pair, (struct bound){.kind = 'b', .text = bytes, .text_bytes = (int)size_bytes});
 }
 
+#define EDGES(array) (sizeof(array) / sizeof((array)[0]))
+
+/* How many constants there are for a column; the first is NULL. */
+static size_t edge_count(int column) {
+    switch (column) {
+    case FLAG:
+        return 3;
+    case NAME:
+    case BLOB:
+        return EDGES(edge_texts) + 2;
+    default:
+        return 1 + EDGES(edge_integers) + EDGES(edge_floats);
+    }
+}
+
+static const char *edge_text(size_t i) {
+    return i < EDGES(edge_texts) ? edge_texts[i] : long_text();
+}
+
+static bool put_edge(struct pair *pair, int column, size_t i) {
+    if (i-- == 0) {
+        put_word(pair, "NULL");
+        bind_new(pair, (struct bound){.kind = 'n'});
+        return true;
+    }
+    if (column == FLAG) {
+        put_word(pair, i ? "TRUE" : "FALSE");
+        bind_new(pair, (struct bound){.kind = 'i', .integer = (int64_t)i});
+    } else if (column == NAME) {
+        put_text(pair, edge_text(i), strlen(edge_text(i)));
+    } else if (column == BLOB) {
+        size_t length = strlen(edge_text(i));
+        put_blob(pair, edge_text(i), length < 8 ? length : 8);
+    } else if (i < EDGES(edge_integers)) {
+        put_integer(pair, edge_integers[i]);
+    } else {
+        put_float(pair, edge_floats[i - EDGES(edge_integers)]);
+    }
+    return false;
+}
+
 /* A value of the column's type; true: it was NULL. */
 static bool put_value(struct pair *pair, int column) {
     struct random *random = pair->random;
+    if (pair->planned) return put_edge(pair, column, pair->edges[pair->edges_put++ % 2]);
     if (random_chance(random, 4)) {
         put_word(pair, "NULL");
         bind_new(pair, (struct bound){.kind = 'n'});
@@ -349,7 +254,7 @@ static const char *verdict_of(bool null, bool met) {
 static void put_comparison(struct pair *pair, int column) {
     static const char *const signs[] = {"=", "!=", "<>", "<", "<=", ">", ">="};
     static const char *const turned[] = {"=", "!=", "<>", ">", ">=", "<", "<="};
-    size_t sign = (size_t)random_below(pair->random, 7), start;
+    size_t sign = pair->planned ? pair->sign : (size_t)random_below(pair->random, 7), start;
     bool null;
     sql_open(pair, column, &start);
     if (random_chance(pair->random, 20)) {
@@ -382,9 +287,9 @@ static void put_between(struct pair *pair, int column) {
 
 static void put_in(struct pair *pair, int column) {
     bool negated = random_chance(pair->random, 40), null = false;
-    uint64_t count = random_below(pair->random, random_chance(pair->random, 10) ? 200 : 6);
+    uint64_t count = random_below(pair->random, !pair->planned && random_chance(pair->random, 10) ? 200 : 6);
     size_t start;
-    bool dense = random_chance(pair->random, 50) && (column == INTEGER || column == SMALL);
+    bool dense = !pair->planned && random_chance(pair->random, 50) && (column == INTEGER || column == SMALL);
     sql_open(pair, column, &start);
     put_column(pair, column);
     put_word(pair, negated ? " NOT IN " : " IN ");
@@ -443,6 +348,10 @@ static void put_like(struct pair *pair) {
     bool negated = random_chance(pair->random, 40);
     size_t pattern_bytes;
     const char *pattern = some_pattern(pair->random, &pattern_bytes);
+    if (pair->planned) {
+        pattern = edge_text(pair->edges[0]);
+        pattern_bytes = strlen(pattern);
+    }
     put_column(pair, NAME);
     put_word(pair, negated ? " NOT LIKE " : " LIKE ");
     put_sql(pair, negated ? " NOT LIKE " : " LIKE ");
@@ -474,7 +383,7 @@ static void put_affix(struct pair *pair, int column) {
         "WHEN length(%1$s) = 0 THEN 0 ELSE ",
         " END)",
     };
-    size_t which = (size_t)random_below(pair->random, 3);
+    size_t which = pair->planned ? pair->sign % 3 : (size_t)random_below(pair->random, 3);
     bool negated = random_chance(pair->random, 40);
     put_filter(pair, column_names[column]);
     put_word(pair, negated ? " NOT " : " ");
@@ -567,9 +476,43 @@ struct batch {
     uint64_t *offsets[COLUMNS];
 };
 
+static void fill_text(struct batch *batch, int column, uint32_t row, const char *text, size_t most_bytes) {
+    size_t length = strlen(text), start = batch->offsets[column][row];
+    if (length > most_bytes) length = most_bytes;
+    if (column == BLOB && length > 8) length = 8;
+    memcpy((char *)batch->data[column] + start, text, length);
+    batch->offsets[column][row + 1] = start + length;
+}
+
+/* The edges of a column's type in turn, NaN after them. */
+static void fill_edge(struct world *world, struct batch *batch, int column, uint32_t row) {
+    size_t at = row - row / 9;
+    switch (column) {
+    case FLOAT:
+        at %= EDGES(edge_floats) + 1;
+        world->nan[row] = at == EDGES(edge_floats);
+        ((double *)batch->data[FLOAT])[row] = world->nan[row] ? (double)NAN : edge_floats[at];
+        break;
+    case FLAG:
+        ((uint8_t *)batch->data[FLAG])[row] = at % 2;
+        break;
+    case NAME:
+    case BLOB:
+        fill_text(batch, column, row, edge_text(at % (EDGES(edge_texts) + 1)), SIZE_MAX);
+        break;
+    default:
+        ((int64_t *)batch->data[column])[row] =
+            column == SMALL ? (int64_t)at - 9 : edge_integers[at % EDGES(edge_integers)];
+        break;
+    }
+}
+
 static void fill_value(struct world *world, struct batch *batch, int column, uint32_t row, int64_t limit) {
     struct random *random = world->random;
-    const char *text = NULL;
+    if (world->edges) {
+        fill_edge(world, batch, column, row);
+        return;
+    }
     switch (column) {
     case FLOAT: {
         double real = some_float(random);
@@ -582,12 +525,8 @@ static void fill_value(struct world *world, struct batch *batch, int column, uin
         break;
     case NAME:
     case BLOB: {
-        text = some_text(random);
-        size_t length = strlen(text), start = batch->offsets[column][row];
-        if (world->rows > 1000 && length > 100) length = 10;
-        if (column == BLOB && length > 8) length = 8;
-        memcpy((char *)batch->data[column] + start, text, length);
-        batch->offsets[column][row + 1] = start + length;
+        const char *text = some_text(random);
+        fill_text(batch, column, row, text, world->rows > 1000 && strlen(text) > 100 ? 10 : SIZE_MAX);
         break;
     }
     case SMALL:
@@ -665,7 +604,7 @@ static void append(struct world *world, const struct batch *batch, uint32_t firs
 static void delete_some(struct world *world) {
     uint32_t *rows = malloc((world->rows + 1) * sizeof *rows);
     size_t count = 0;
-    unsigned percent = (unsigned)random_below(world->random, 3) * 30;
+    unsigned percent = world->edges ? 0 : (unsigned)random_below(world->random, 3) * 30;
     for (uint32_t row = 0; row < world->rows; row++)
         if (random_chance(world->random, percent)) rows[count++] = row;
     table_apply_delete(world->table, rows, count);
@@ -700,10 +639,11 @@ static void make_world(struct world *world, uint32_t rows, const struct simd_ker
         batch.data[column] = calloc(rows + 1, rows > 1000 ? 200 : 5008);
         batch.offsets[column] = calloc(rows + 1, 8);
     }
-    uint32_t before_late = (uint32_t)random_below(random, rows + 1);
+    uint32_t before_late = world->edges ? 0 : (uint32_t)random_below(random, rows + 1);
     for (uint32_t row = 0; row < rows; row++)
         for (int column = 0; column < COLUMNS; column++) {
             bool there = !random_chance(random, null_percent) && (column != LATE || row >= before_late);
+            if (world->edges) there = row % 9 != 8 && (column != LATE || row >= before_late);
             batch.valid[column][row / 64] |= (uint64_t)there << (row % 64);
             fill_value(world, &batch, column, row, limit);
         }
@@ -787,6 +727,7 @@ static void compare(struct world *world, const struct pair *pair) {
     struct filter *filter = NULL;
     struct velta_error error = {VELTA_OK, 0, ""};
     uint64_t count, total = 0, at = 0;
+    queries++;
     sqlite_answer(world, pair, expected);
     if (filter_compile(world->table, pair->filter, pair->filter_bytes, &filter, &error) != VELTA_OK)
         fail_msg("%s at %llu in %s", error.text, (unsigned long long)error.offset, pair->filter);
@@ -794,9 +735,11 @@ static void compare(struct world *world, const struct pair *pair) {
     for (uint32_t row = 0; row < world->rows; row++) {
         bool wanted = bitmap_get(expected, row), live = bitmap_get(world->table->live.words, row);
         bool single = live && filter_match_row(filter, row, get_value, world->table);
-        if (bitmap_get(actual, row) != wanted || single != wanted)
+        if (bitmap_get(actual, row) != wanted || single != wanted) {
+            differences++;
             fail_msg("row %u: SQLite %d, bitmap %d, row alone %d (%s)\n%s\n%s", row, wanted, bitmap_get(actual, row),
                      single, world->table->simd->name, pair->filter, pair->sql);
+        }
         total += wanted;
     }
     if (world->rows % 64 != 0) assert_true(actual[words - 1] >> (world->rows % 64) == 0);
@@ -814,12 +757,17 @@ static void compare(struct world *world, const struct pair *pair) {
     free(ids);
 }
 
+static void pair_start(struct pair *pair) {
+    pair->filter_bytes = pair->sql_bytes = 0;
+    pair->bound_count = 0;
+    pair->edges_put = 0;
+    pair->filter[0] = pair->sql[0] = '\0';
+    put_sql(pair, "SELECT row FROM t WHERE live AND (");
+}
+
 static void compare_some(struct world *world, struct pair *pair, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        pair->filter_bytes = pair->sql_bytes = 0;
-        pair->bound_count = 0;
-        pair->filter[0] = pair->sql[0] = '\0';
-        put_sql(pair, "SELECT row FROM t WHERE live AND (");
+        pair_start(pair);
         put_expression(pair, (unsigned)random_below(pair->random, 4));
         put_sql(pair, ")");
         if (pair->filter_bytes > 65536)
@@ -829,14 +777,80 @@ static void compare_some(struct world *world, struct pair *pair, size_t count) {
     }
 }
 
+/* One operator, its constants and its column chosen; what it negates, and in what letters it is written, at random. */
+static void compare_edges(struct world *world, struct pair *pair, int column, unsigned operator) {
+    pair_start(pair);
+    pair->sign = operator;
+    if (operator<7)
+        put_comparison(pair, column);
+    else if (operator== 7)
+        put_between(pair, column);
+    else if (operator== 8)
+        put_in(pair, column);
+    else if (operator== 9)
+        put_is_null(pair, column);
+    else if (operator<13)
+        put_affix(pair, column);
+    else
+        put_like(pair);
+    put_sql(pair, ")");
+    compare(world, pair);
+}
+
+static void every_constant(struct world *world, struct pair *pair, int column) {
+    bool is_text = column == NAME || column == BLOB;
+    unsigned operators = column == NAME ? 14 : is_text ? 13 : 10;
+    for (size_t edge = 0; edge < edge_count(column); edge++)
+        for (unsigned operator= 0; operator<operators; operator++) {
+            bool two = operator== 7 || operator== 8 || operator== 13; /* the second constant, or the escape */
+            if (column == FLAG && operator== 7) continue;             /* BETWEEN has no meaning for bool */
+            for (unsigned other = 0; other < (two ? 8U : 2U); other++) {
+                pair->edges[0] = edge;
+                pair->edges[1] = (edge + 1 + other * 5) % edge_count(column);
+                compare_edges(world, pair, column, operator);
+            }
+        }
+}
+
+static struct pair *pair_create(struct random *random) {
+    struct pair *pair = calloc(1, sizeof *pair);
+    assert_non_null(pair);
+    pair->random = random;
+    pair->filter = malloc(TEXT_ROOM);
+    pair->sql = malloc(TEXT_ROOM);
+    assert_true(pair->filter && pair->sql);
+    return pair;
+}
+
+static void pair_free(struct pair *pair) {
+    free(pair->filter);
+    free(pair->sql);
+    free(pair);
+}
+
+static void every_operator_meets_every_edge(void **state) {
+    (void)state;
+    struct random random = random_seeded(3);
+    struct world world = {.random = &random, .memory = memory_create(NULL, 0), .edges = true};
+    struct pair *pair = pair_create(&random);
+    const struct simd_kernels *simd;
+    assert_non_null(world.memory);
+    pair->planned = true;
+    for (unsigned set = 0; (simd = simd_available(set)) != NULL; set++) {
+        make_world(&world, 9 * 16, simd);
+        for (int column = 0; column < COLUMNS; column++)
+            every_constant(&world, pair, column);
+        drop_world(&world);
+    }
+    memory_destroy(world.memory);
+    pair_free(pair);
+}
+
 static void run(size_t tables, size_t expressions, uint32_t least_rows, uint32_t most_rows, uint64_t seed) {
     struct random random = random_seeded(seed);
     struct world world = {.random = &random, .memory = memory_create(NULL, 0)};
-    struct pair *pair = calloc(1, sizeof *pair);
+    struct pair *pair = pair_create(&random);
     assert_non_null(world.memory);
-    pair->random = &random;
-    pair->filter = malloc(TEXT_ROOM);
-    pair->sql = malloc(TEXT_ROOM);
     for (size_t i = 0; i < tables; i++) {
         unsigned sets = 0;
         while (simd_available(sets))
@@ -847,9 +861,7 @@ static void run(size_t tables, size_t expressions, uint32_t least_rows, uint32_t
         drop_world(&world);
     }
     memory_destroy(world.memory);
-    free(pair->filter);
-    free(pair->sql);
-    free(pair);
+    pair_free(pair);
 }
 
 #if defined(VELTA_TESTING)
@@ -868,10 +880,17 @@ static void tables_of_several_slabs(void **state) {
     run(test_rounds(SHARE == 1 ? 4 : 2), 20, 66000, MAX_ROWS, 2);
 }
 
+static int print_figures(void **state) {
+    (void)state;
+    print_message("figure: filter_queries %" PRIu64 "\nfigure: filter_differences %" PRIu64 "\n", queries, differences);
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_operator_meets_every_edge),
         cmocka_unit_test(small_tables),
         cmocka_unit_test(tables_of_several_slabs),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, print_figures);
 }

@@ -158,7 +158,6 @@ static void ranges_bits(const struct run *run, const struct column_slab *slab, c
 static bool list_has(const struct filter_node *node, const struct column *column, uint32_t row) {
     if (node->kind == FILTER_NODE_FLOATS) return filter_spans_have(node->spans, node->count, column_float(column, row));
     int64_t value = column_integer(column, row);
-    if (node->kind == FILTER_NODE_CODES) return filter_codes_has(node->codes, (uint32_t)value);
     if (!node->set) return filter_ranges_have(node->ranges, node->count, value);
     uint64_t at = (uint64_t)value - (uint64_t)node->ranges[0].low;
     return at < node->set_bits && bitmap_get(node->set, at);
@@ -179,30 +178,20 @@ static void list_bits(const struct run *run, const struct filter_node *node, con
 
 /* ---- leaves */
 
+/* Slabs of codes are 1, 2 or 4 bytes wide (DICTIONARY_MAX_ENTRIES). */
 static void codes_bits(const struct run *run, const struct filter_node *node, const struct column_slab *slab,
-                       const uint64_t *mask, uint64_t *out) {
+                       uint64_t *out) {
     const struct filter_codes *codes = node->codes;
     const void *values = slab_values(slab, run->chunk.first_row % CORE_ROWS_PER_SLAB);
     size_t rows = run->chunk.rows;
-    if (slab->width == 1 && !(codes->by_ranges && codes->range_count <= 1)) {
+    if (slab->width == 1 && !(codes->by_ranges && codes->range_count <= 1))
         run->simd->member_i8(values, rows, codes->low_bits, 128, out);
-        return;
-    }
-    if (codes->by_ranges) {
+    else if (codes->by_ranges)
         ranges_bits(run, slab, codes->ranges, codes->range_count, out);
-        return;
-    }
-    switch (slab->width) {
-    case 2:
+    else if (slab->width == 2)
         run->simd->member_i16(values, rows, codes->bits, codes->known_entries, out);
-        break;
-    case 4:
+    else
         run->simd->member_i32(values, rows, codes->bits, codes->known_entries, out);
-        break;
-    default:
-        list_bits(run, node, mask, out);
-        break;
-    }
 }
 
 static void floats_bits(const struct run *run, const struct filter_node *node, const struct column_slab *slab,
@@ -232,7 +221,7 @@ static void stored_bits(const struct run *run, const struct filter_node *node, c
         floats_bits(run, node, slab, out);
         break;
     case FILTER_NODE_CODES:
-        codes_bits(run, node, slab, mask, out);
+        codes_bits(run, node, slab, out);
         break;
     default: /* BOOL */
         memcpy(out, (const uint64_t *)slab->values + run->chunk.first_row % CORE_ROWS_PER_SLAB / 64,

@@ -148,8 +148,10 @@ struct filter_node *filter_new_floats(struct filter *filter, size_t column, stru
 struct filter_node *filter_new_codes(struct filter *filter, size_t column, const struct text_predicate *predicate,
                                      bool complement) {
     const struct column *target = filter->table->columns[column];
-    if (predicate->kind == TEXT_LIST && predicate->list_count == 0)
-        return filter_new_node(filter, complement ? FILTER_NODE_PRESENT : FILTER_NODE_NEVER, column);
+    if (predicate->kind == TEXT_LIST && predicate->list_count == 0) { /* of NULLs alone */
+        assert(!complement);                                          /* NOT IN with a NULL is known to be never TRUE */
+        return filter_new_node(filter, FILTER_NODE_NEVER, column);
+    }
     struct filter_node *node = filter_new_node(filter, FILTER_NODE_CODES, column);
     struct filter_codes *codes = arena_allocate(&filter->arena, sizeof *codes);
     if (!node || !codes) return NULL;
@@ -168,7 +170,8 @@ struct filter_node *filter_new_codes(struct filter *filter, size_t column, const
 
 bool filter_codes_has(const struct filter_codes *codes, uint32_t code) {
     if (codes->by_ranges) return filter_ranges_have(codes->ranges, codes->range_count, code);
-    return code < codes->known_entries && bitmap_get(codes->bits, code);
+    assert(code < codes->known_entries);
+    return bitmap_get(codes->bits, code);
 }
 
 static void set_low_bits(struct filter_codes *codes) {

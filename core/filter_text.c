@@ -129,7 +129,7 @@ static bool pattern_matches(const struct text_predicate *predicate, struct text_
         if (at == TEXT_NOWHERE) return false;
         if (first == last && predicate->anchored_end) return at == value.size_bytes;
     }
-    if (predicate->anchored_end && first < last) {
+    if (predicate->anchored_end) {
         end = segment_last_start(&segments[--last], value);
         if (end == TEXT_NOWHERE || end < at || segment_at(&segments[last], value, end) != value.size_bytes)
             return false;

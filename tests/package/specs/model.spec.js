@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai';
 import * as velta from 'velta';
-import { isNode, temporaryFolder, temporaryName } from '../support/harness.js';
+import { figure, isNode, temporaryFolder, temporaryName } from '../support/harness.js';
 import { inMemory, liveOnce } from '../support/model_life.js';
 
 const LIVES = 6;
@@ -14,11 +14,19 @@ describe('random lives against a naive model', function () {
     this.timeout(120_000);
     before(() => velta.init());
 
+    const live = async (seed, reopen) => {
+        try {
+            const { steps } = await liveOnce(velta, { seed, steps: STEPS, reopen });
+            expect(steps).to.equal(STEPS);
+            figure('model_operations', steps);
+        } catch (error) {
+            figure('model_differences', 1);
+            throw error;
+        }
+    };
+
     for (let seed = 1; seed <= LIVES; seed++) {
-        it(`in memory, seed ${seed}`, async () => {
-            const counts = await liveOnce(velta, { seed, steps: STEPS, reopen: inMemory(velta) });
-            expect(counts.steps).to.equal(STEPS);
-        });
+        it(`in memory, seed ${seed}`, () => live(seed, inMemory(velta)));
     }
 
     it(`in the storage of the place, seed ${LIVES + 1}`, async () => {
@@ -30,7 +38,6 @@ describe('random lives against a naive model', function () {
             await db?.close();
             return velta.open(name, { ...options, ...place });
         };
-        const counts = await liveOnce(velta, { seed: LIVES + 1, steps: STEPS, reopen });
-        expect(counts.steps).to.equal(STEPS);
+        await live(LIVES + 1, reopen);
     });
 });

@@ -331,22 +331,40 @@ static void release(struct aggregation *work) {
 
 /* ---- results ---- */
 
-static double order_value(const struct aggregation *work, uint32_t group) {
-    size_t which = work->query->order_by;
-    const struct accumulator *a = &work->accumulators[group * work->query->aggregate_count + which];
-    const struct column *column = work->columns[which];
-    bool floats = column && is_float(column);
-    switch (work->query->aggregates[which].kind) {
+/* Nothing was there to take the least, the greatest or the mean of. */
+static bool is_nothing(enum velta_aggregate_kind kind, const struct accumulator *a) {
+    return kind >= VELTA_MIN && a->count == 0;
+}
+
+static bool is_whole(enum velta_aggregate_kind kind, bool floats) {
+    return kind == VELTA_COUNT || (!floats && kind != VELTA_MEAN);
+}
+
+static wide_integer whole_value(enum velta_aggregate_kind kind, const struct accumulator *a) {
+    switch (kind) {
     case VELTA_COUNT:
-        return (double)a->count;
+        return a->count;
     case VELTA_SUM:
-        return floats ? a->float_sum : (double)a->sum;
+        return a->sum;
     case VELTA_MIN:
-        return a->count == 0 ? -INFINITY : floats ? a->float_min : (double)a->min;
-    case VELTA_MAX:
-        return a->count == 0 ? -INFINITY : floats ? a->float_max : (double)a->max;
+        return a->min;
     default:
-        return a->count == 0 ? -INFINITY : (floats ? a->float_sum : (double)a->sum) / (double)a->count;
+        return a->max;
+    }
+}
+
+static double number_value(enum velta_aggregate_kind kind, bool floats, const struct accumulator *a) {
+    switch (kind) {
+    case VELTA_SUM:
+        return a->float_sum;
+    case VELTA_MIN:
+    case VELTA_MAX:
+        if (a->float_min > a->float_max) {
+            return NAN; /* nothing but NaN */
+        }
+        return kind == VELTA_MIN ? a->float_min : a->float_max;
+    default:
+        return (floats ? a->float_sum : (double)a->sum) / (double)a->count;
     }
 }
 
@@ -369,8 +387,24 @@ static bool group_less(const void *context, uint32_t a, uint32_t b) {
     return order < 0 || (order == 0 && left_bytes < right_bytes);
 }
 
+/* Largest first; integers exactly; then NaN, then what is NULL. */
 static bool group_larger(const void *context, uint32_t a, uint32_t b) {
-    return order_value(context, a) > order_value(context, b);
+    const struct aggregation *work = context;
+    size_t which = work->query->order_by;
+    size_t per_group = work->query->aggregate_count;
+    enum velta_aggregate_kind kind = work->query->aggregates[which].kind;
+    const struct accumulator *left = &work->accumulators[a * per_group + which];
+    const struct accumulator *right = &work->accumulators[b * per_group + which];
+    bool floats = work->columns[which] && is_float(work->columns[which]);
+    if (is_nothing(kind, left) || is_nothing(kind, right)) {
+        return !is_nothing(kind, left);
+    }
+    if (is_whole(kind, floats)) {
+        return whole_value(kind, left) > whole_value(kind, right);
+    }
+    double left_number = number_value(kind, floats, left);
+    double right_number = number_value(kind, floats, right);
+    return left_number > right_number || (isnan(right_number) && !isnan(left_number));
 }
 
 static bool emit_groups(const struct aggregation *work, struct velta_result *result, const uint32_t *order) {
@@ -415,40 +449,21 @@ static bool emit_groups(const struct aggregation *work, struct velta_result *res
 }
 
 /* One value of one aggregate. False: an integer sum does not fit. */
-static bool emit_value(const struct velta_aggregate *aggregate, bool floats, const struct accumulator *a, size_t slot,
+static bool emit_value(enum velta_aggregate_kind kind, bool floats, const struct accumulator *a, size_t slot,
                        struct result_column *out) {
-    int64_t *integers = out->data;
-    double *numbers = out->data;
-    if (aggregate->kind >= VELTA_MIN && a->count == 0) {
+    if (is_nothing(kind, a)) {
         return true; /* NULL */
     }
     bitmap_set(out->valid, slot);
-    switch (aggregate->kind) {
-    case VELTA_COUNT:
-        integers[slot] = (int64_t)a->count;
-        break;
-    case VELTA_SUM:
-        if (floats) {
-            numbers[slot] = a->float_sum;
-        } else if (a->sum > INT64_MAX || a->sum < INT64_MIN) {
-            return false;
-        } else {
-            integers[slot] = (int64_t)a->sum;
-        }
-        break;
-    case VELTA_MIN:
-    case VELTA_MAX:
-        if (!floats) {
-            integers[slot] = aggregate->kind == VELTA_MIN ? a->min : a->max;
-        } else if (a->float_min > a->float_max) {
-            numbers[slot] = NAN; /* nothing but NaN */
-        } else {
-            numbers[slot] = aggregate->kind == VELTA_MIN ? a->float_min : a->float_max;
-        }
-        break;
-    default:
-        numbers[slot] = (floats ? a->float_sum : (double)a->sum) / (double)a->count;
+    if (!is_whole(kind, floats)) {
+        ((double *)out->data)[slot] = number_value(kind, floats, a);
+        return true;
     }
+    wide_integer value = whole_value(kind, a);
+    if (value > INT64_MAX || value < INT64_MIN) {
+        return false;
+    }
+    ((int64_t *)out->data)[slot] = (int64_t)value;
     return true;
 }
 
@@ -462,15 +477,14 @@ static enum velta_status emit(const struct aggregation *work, struct velta_resul
     for (size_t i = 0; i < work->query->aggregate_count; i++) {
         const struct velta_aggregate *aggregate = &work->query->aggregates[i];
         bool floats = work->columns[i] && is_float(work->columns[i]);
-        bool whole = aggregate->kind == VELTA_COUNT || (!floats && aggregate->kind != VELTA_MEAN);
-        struct result_column *out =
-            result_add_column(result, names[aggregate->kind], whole ? VELTA_INT : VELTA_FLOAT, 0);
+        enum velta_type type = is_whole(aggregate->kind, floats) ? VELTA_INT : VELTA_FLOAT;
+        struct result_column *out = result_add_column(result, names[aggregate->kind], type, 0);
         if (!out) {
             return memory_fail(work->memory, error);
         }
         for (size_t slot = 0; slot < result->slot_count; slot++) {
             const struct accumulator *a = &work->accumulators[order[slot] * work->query->aggregate_count + i];
-            if (!emit_value(aggregate, floats, a, slot, out)) {
+            if (!emit_value(aggregate->kind, floats, a, slot, out)) {
                 return velta_fail(error, VELTA_LIMIT, i, "the sum of column '%.100s' does not fit 64 bits",
                                   aggregate->column);
             }

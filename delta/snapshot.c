@@ -13,6 +13,7 @@
 #include "core/bytes.h"
 #include "core/column_image.h"
 #include "core/error.h"
+#include "delta/history_state.h"
 
 /* ---- listing */
 
@@ -354,6 +355,20 @@ enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_erro
         }
     }
     return status ? status : check_complete(state, SEGMENT_GRAPH, error);
+}
+
+void snapshot_last_change(const struct snapshot_state *state, uint64_t *sequence, int64_t *time_ms) {
+    *sequence = 0;
+    *time_ms = INT64_MIN;
+    for (size_t t = 0; t < state->table_count; t++) {
+        const struct history *history = state->tables[t].dropped ? NULL : state->tables[t].history;
+        if (history && history->last_sequence > *sequence) *sequence = history->last_sequence;
+        if (history && history->last_time_ms > *time_ms) *time_ms = history->last_time_ms;
+    }
+    for (size_t i = 0; i < state->tag_count; i++) {
+        if (state->tags[i].sequence > *sequence) *sequence = state->tags[i].sequence;
+        if (state->tags[i].time_ms > *time_ms) *time_ms = state->tags[i].time_ms;
+    }
 }
 
 enum velta_status snapshot_finish(struct snapshot_state *state, struct velta_error *error) {

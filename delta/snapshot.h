@@ -99,6 +99,8 @@ VELTA_MUST_USE enum velta_status snapshot_read_segment(struct snapshot_state *st
                                                        struct velta_error *error);
 VELTA_MUST_USE enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_error *error);
 VELTA_MUST_USE enum velta_status snapshot_finish(struct snapshot_state *state, struct velta_error *error);
+/* The last sequence and time that a history or a tag of the state speaks of; 0 and INT64_MIN: none does. */
+void snapshot_last_change(const struct snapshot_state *state, uint64_t *sequence, int64_t *time_ms);
 void snapshot_state_destroy(struct snapshot_state *state); /* tables, indexes, histories, tags */
 
 #endif

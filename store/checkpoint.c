@@ -57,6 +57,7 @@ static void write_cancellable(void *context, const struct segment_key *key, void
     write_reporting(context, key, out, size_bytes);
 }
 
+/* Of an export: nothing that equal states could differ in. */
 static struct storage_meta meta_of(const struct velta *db) {
     return (struct storage_meta){.sequence = db->next_sequence, .time_ms = db->last_time_ms};
 }
@@ -72,6 +73,11 @@ enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state,
     if (status) {
         return status;
     }
+    /* Empty stores would have equal roots, and so equal salts: the log of one would pass as the other's. */
+    if (db->made_ms == 0) {
+        db->made_ms = db->now_ms(db->now_context);
+    }
+    meta.reserved[0] = (uint64_t)db->made_ms;
     mark_new(db, segments, count);
     struct reporting_source reporting = {.state = state, .progress = progress, .total = total_bytes(segments, count)};
     struct storage_source source = {.context = &reporting, .write = write_reporting};
@@ -223,6 +229,17 @@ static enum velta_status load_segments(struct velta *db, struct loading *loading
     return status ? status : snapshot_finish(&db->state, error);
 }
 
+/* The next change comes after all that there are, or the order of histories would break. */
+static enum velta_status check_clock(const struct velta *db, struct velta_error *error) {
+    uint64_t sequence;
+    int64_t time_ms;
+    snapshot_last_change(&db->state, &sequence, &time_ms);
+    if (sequence >= db->next_sequence || time_ms > db->last_time_ms) {
+        return velta_fail(error, VELTA_CORRUPT, 0, "the root is of a time before changes that the store holds");
+    }
+    return VELTA_OK;
+}
+
 enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress, struct velta_error *error) {
     struct loading loading = {0};
     const struct storage_meta *meta = storage_meta(db->storage);
@@ -236,8 +253,9 @@ enum velta_status checkpoint_load(struct velta *db, const struct velta_progress 
     }
     db->next_sequence = meta->sequence;
     db->last_time_ms = meta->time_ms;
+    db->made_ms = (int64_t)meta->reserved[0];
     loading.total = stats.log_bytes; /* the replay goes on from here */
     enum velta_status status = load_segments(db, &loading, progress, error);
     memory_release(db->memory, loading.buffer, loading.capacity);
-    return status;
+    return status ? status : check_clock(db, error);
 }

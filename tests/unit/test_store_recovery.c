@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "tests/unit/store_testing.h"
 
+#include "core/bytes.h"
+
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -403,6 +405,30 @@ static void strange_paths_are_refused(void **state) {
     assert_true(error.text[0] != '\0');
 }
 
+/* The next change would come before one that is there, and break the order of a history. */
+static void a_root_before_its_changes_is_refused(void **state) {
+    (void)state;
+    enum { SEQUENCE_AT = 64, TIME_AT = 72, CHECKSUM_AT = 4088 };
+    struct velta_error error = {0};
+    velta_table *table;
+    velta *db = sample_open(NULL, NULL, &table), *copy = NULL;
+    uint8_t *bytes;
+    uint64_t size_bytes;
+    sample_insert(table, 0, 5, 1);
+    assert_ok(velta_export(db, &bytes, &size_bytes, NULL, &error), &error);
+    for (size_t at = SEQUENCE_AT; at <= TIME_AT; at += TIME_AT - SEQUENCE_AT) {
+        for (uint64_t less = 0; less < 2; less++) {
+            bytes_put_u64(bytes + at, bytes_get_u64(bytes + at) - less);
+            bytes_put_u64(bytes + CHECKSUM_AT, hash_bytes(bytes, CHECKSUM_AT));
+            assert_status(velta_import(bytes, size_bytes, NULL, &copy, &error), less ? VELTA_CORRUPT : VELTA_OK);
+            if (!less) close_it(copy);
+        }
+        bytes_put_u64(bytes + at, bytes_get_u64(bytes + at) + 1);
+    }
+    velta_export_free(db, bytes, size_bytes);
+    close_it(db);
+}
+
 /* A child inserts batches of ten and says so after each; it is killed at some moment. */
 static void killed_writers_lose_nothing_acknowledged(void **state) {
     (void)state;
@@ -458,6 +484,7 @@ int main(void) {
         cmocka_unit_test(a_graph_is_kept_by_closing),
         cmocka_unit_test(readers_share_and_writers_do_not),
         cmocka_unit_test(strange_paths_are_refused),
+        cmocka_unit_test(a_root_before_its_changes_is_refused),
         cmocka_unit_test(killed_writers_lose_nothing_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

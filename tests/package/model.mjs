@@ -27,7 +27,7 @@ const LEAST_RECALL = 0.98;
 const project = await makeProject({ copy: { support: join(root, 'tests/package/support') } });
 await writeFile(join(project, 'entry.js'), "export * from 'velta';");
 const velta = await import(pathToFileURL(join(project, 'entry.js')));
-const { Difference, inMemory, liveOnce, shrink } = await import(pathToFileURL(join(project, 'support/model_life.js')));
+const { inMemory, liveOnce, shrink } = await import(pathToFileURL(join(project, 'support/model_life.js')));
 await velta.init();
 
 /** Closes and opens a store of files; every life has its own. */
@@ -58,7 +58,6 @@ function optionsOf(seed) {
 
 async function explain(seed, error) {
     console.log(`seed ${seed}, step ${error.step}: ${error.stack}`);
-    if (!(error instanceof Difference)) return;
     const options = optionsOf(seed);
     const without = await shrink(velta, options, error.step);
     const log = [];

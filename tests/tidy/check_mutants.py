@@ -31,6 +31,13 @@ MUTANTS = [
      'if (history->chunks[middle].begin < position) {', 'unit/test_history'),
     ('store/write_delta.c', 'delta->indices[k] <= delta->indices[k - 1]', 'delta->indices[k] < delta->indices[k - 1]',
      'unit/test_store_write'),
+    ('hnsw/exact.c', 'if (total == top->keep) top->limit = keys[total - 1];',
+     'if (total == top->keep) top->limit = keys[total / 2];', 'property/test_search_exact'),
+    ('hnsw/link.c', 'if (index->unwalked_count >= index->linked_count / WALK_SHARE) hnsw_reconnect(batch->team);',
+     'if (index->unwalked_count >= index->linked_count / WALK_SHARE) index->unwalked_count = 0;',
+     'property/test_hnsw_sound'),
+    ('store/read.c', 'if (count == 0 || chain[count - 1].delta.operation == 0) {', 'if (count == 0) {',
+     'unit/test_store_read'),
 ]
 
 

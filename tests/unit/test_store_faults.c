@@ -14,7 +14,7 @@ static operation *const life[MAX_STEPS] = {do_insert,      do_apply,  do_delete,
                                            do_column_add,  do_verify, do_compact,     do_table_create, do_expire,
                                            do_compact_all, do_reopen};
 /* Frames that commit nothing yet, by themselves because of their size. */
-static operation *const large_batch[MAX_STEPS] = {do_delete, do_large_insert, do_tag};
+static operation *const large_batch[MAX_STEPS] = {do_delete, do_large_insert, do_tag, do_flush};
 
 static uint64_t injected;
 

@@ -736,7 +736,11 @@ static void call_with_budget(struct world *world, const struct call *call, uint6
     }
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+enum { BUDGET_STEPS = 8 };
+#else
 enum { BUDGET_STEPS = 24 };
+#endif
 
 /* From no room at all to as much as the call had when nothing stood in its way. */
 static void sweep_budgets(const struct call *call, struct memory_case *memory_case) {

@@ -14,7 +14,7 @@ import { clean, makeProject, root, temporaryFolder } from './lib/tools.mjs';
 
 const { values } = parseArgs({
     options: {
-        lives: { type: 'string', default: '130' },
+        lives: { type: 'string', default: '240' },
         steps: { type: 'string', default: '800' },
         seed: { type: 'string', default: '1' },
         storage: { type: 'string' },

@@ -67,6 +67,7 @@ struct velta {
 
     uint64_t next_sequence; /* of the next change; the first is 1 */
     int64_t last_time_ms;
+    int64_t made_ms; /* when its files were made; 0: not yet, or they are an export */
     int64_t (*now_ms)(void *context);
     void *now_context;
     struct velta_executor executor;

@@ -692,7 +692,7 @@ export class Database {
         const subscription = instance.exports.abi_watch(this.#handle, id);
         if (subscription === 0) {
             instance.watchers.remove(id);
-            throw new VeltaError('OVER_BUDGET', 'there is no memory for another subscription');
+            throw new VeltaError('NO_MEMORY', 'there is no memory for another subscription');
         }
         const token = {};
         this.#watchers.set(token, { id, subscription });

@@ -6,6 +6,7 @@
  *   engine            'node20' | 'node24' | 'chromium' | 'firefox'
  *   isNode            whether it is Node
  *   only(where, why)  { it, describe } for what makes sense only there
+ *   figure(name, n)   adds to a figure of the tests' table (tests/figures.py)
  *   testData(path)    a file of the repository (demo/data, tests/corpus, tests/package/data), as a Response
  *   packageFile(path) a file of the installed package, as a Response
  *   origin            where the test server is; it also has the routes of routes.mjs
@@ -39,6 +40,10 @@ export function only(where, reason) {
         (globalThis.veltaAbsent ??= []).push({ title, reason });
     };
     return { it: note, describe: note };
+}
+
+export function figure(name, count) {
+    (globalThis.veltaFigures ??= []).push({ name, count });
 }
 
 async function fetched(path) {

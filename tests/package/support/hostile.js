@@ -147,7 +147,7 @@ export function complaintAbout(error) {
 }
 
 /** Lets go of what a call that went well gave. */
-async function end(result) {
+export async function end(result) {
     const value = result instanceof Promise ? await result : result;
     if (typeof value === 'function') value();
     else if (typeof value?.close === 'function') await value.close();

@@ -1,5 +1,5 @@
 /*
- * A mocha reporter that turns a run into plain records, { kind: 'pass' | 'fail' | 'absent', title, ms?, error? }, alike
+ * A mocha reporter that turns a run into plain records, { kind: 'pass' | 'fail' | 'absent' | 'figure', title, … }, alike
  * in Node and in browsers. A test that mocha skips counts as failed: what does not apply somewhere says so with only()
  * (harness.js), and is an 'absent' record.
  */
@@ -36,6 +36,7 @@ export function reporterFor(emit) {
             });
             runner.on('end', () => {
                 for (const { title, reason } of globalThis.veltaAbsent ?? []) emit({ kind: 'absent', title, reason });
+                for (const each of globalThis.veltaFigures ?? []) emit({ kind: 'figure', ...each });
             });
         }
     };

@@ -353,7 +353,12 @@ async function locked<T>(
 /** A copy of an export to be restored: the caller's may change while that waits. @internal */
 export function ownExport(bytes: unknown): Uint8Array<ArrayBuffer> {
     if (!(bytes instanceof Uint8Array)) throw invalid(`an export is a Uint8Array, not ${describe(bytes)}`);
-    return new Uint8Array(bytes);
+    try {
+        return new Uint8Array(bytes);
+    } catch (cause) {
+        if (!(cause instanceof RangeError)) throw cause;
+        throw new VeltaError('NO_MEMORY', `JavaScript refused memory: ${cause.message}`, { cause });
+    }
 }
 
 /** `restore` of worker/restore.ts, in this very thread. @internal */

@@ -3,7 +3,8 @@
  * in slices, compaction, searches, aggregates) gives the same bytes and the same answers with every instruction set and
  * every number of threads, and when it is exported, imported and exported again.
  *
- * The digest is printed, so that tests/tidy/check_compilers.py can compare what other compilers make of it.
+ * The digest is printed, with the instruction sets that gave it, so that tests/tidy/check_compilers.py can compare what
+ * other compilers make of it.
  */
 #include "core/hash.h"
 #include "simd/simd.h"
@@ -251,6 +252,7 @@ static void every_instruction_set_lives_the_same_life(void **state) {
     for (; (kernels = simd_available(count)) != NULL; count++) {
         uint64_t digest = live(kernels->name, 1);
         if (digest != expected) fail_msg("%s: %016" PRIx64, kernels->name, digest);
+        print_message("set %s\n", kernels->name);
     }
     assert_true(count >= 2); /* the wasm kernels are in every test build */
 }

@@ -8,6 +8,7 @@
 #   cov      -O0 with gcov counters, otherwise as asan; nothing is inlined by force, so a branch counts once
 #   clang    -O3 by the second compiler, whose warnings are errors too; the same bytes must come out of it
 #   fuzz     clang's libFuzzer with both sanitizers
+#   fuzzcov  the same programs without sanitizers, with clang's counters of lines and branches
 #   wasm     the WebAssembly modules, a folder of objects for each of them
 # Useful variables: CC, BUILD, ROOMS="simd core" (link tests against these rooms only), SETUP=no (install nothing),
 # JOBS (programs that `make test` runs at once), TESTS (only tests whose path contains this), FUZZ_SECONDS.
@@ -71,9 +72,11 @@ CFLAGS_clang := -O3 $(SIMDE)
 CFLAGS_asan := -O1 $(SANITIZE) -DVELTA_TESTING $(SIMDE)
 CFLAGS_cov := -O0 --coverage -Dalways_inline=unused -DVELTA_TESTING $(SIMDE)
 CFLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link -DVELTA_TESTING $(SIMDE)
+CFLAGS_fuzzcov := -O1 -fprofile-instr-generate -fcoverage-mapping -DVELTA_TESTING $(SIMDE)
 LDFLAGS_asan := $(SANITIZE)
 LDFLAGS_cov := --coverage
 LDFLAGS_fuzz := $(SANITIZE) -fsanitize=fuzzer
+LDFLAGS_fuzzcov := -fprofile-instr-generate -fsanitize=fuzzer
 LDLIBS := -lm -pthread
 CLI_LDLIBS := -ljansson -lcsv
 # The command reads JSON and CSV with these; the library needs neither.
@@ -97,6 +100,7 @@ endef
 native_packages := gcc libc6-dev libxxhash-dev libcsv-dev libjansson-dev
 test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-dev libsimde-dev libsqlite3-dev \
 	python3 python3-numpy pkg-config
+fuzzcov_packages := $(test_packages) llvm-14
 package_test_packages := chromium firefox-esr
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
 wasm_packages := clang-22 lld-22 emscripten libxxhash-dev nodejs
@@ -122,6 +126,8 @@ $(BUILD)/clang/deps/lz4.o: $(LZ4)/lz4.c
 	$(call compile,$(CFLAGS_clang) $(lz4_flags),$(CLANG))
 $(BUILD)/fuzz/deps/lz4.o: $(LZ4)/lz4.c
 	$(call compile,$(CFLAGS_fuzz) $(lz4_flags),$(CLANG))
+$(BUILD)/fuzzcov/deps/lz4.o: $(LZ4)/lz4.c
+	$(call compile,-O1 $(lz4_flags),$(CLANG))
 
 $(BUILD)/native/simde/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_native) $(SIMDE),$(CC))
@@ -140,6 +146,8 @@ $(BUILD)/clang/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_clang),$(CLANG))
 $(BUILD)/fuzz/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_fuzz),$(CLANG))
+$(BUILD)/fuzzcov/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/fuzzcov
+	$(call compile,$(CFLAGS_fuzzcov),$(CLANG))
 
 shipped_o := $(shipped_c:%.c=$(BUILD)/native/%.o) $(BUILD)/native/deps/lz4.o
 engine_o_native := $(patsubst %.c,$(BUILD)/native/%.o,$(filter-out $(simde_aware_c),$(shipped_c))) \
@@ -188,16 +196,19 @@ $(BUILD)/$1/tests/libsupport.a: $(support_c:%.c=$(BUILD)/$1/%.o)
 	@rm -f $$@ && ar rcsD $$@ $$^
 $(BUILD)/$1/tests/%: $(BUILD)/$1/tests/%.o $(BUILD)/$1/tests/libsupport.a $(call engine_o,$1)
 	@echo "  LINK    $$@"
-	@$(if $(filter fuzz clang,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(CLI_LDLIBS) $(LDLIBS)
+	@$(if $(filter fuzz fuzzcov clang,$1),$(CLANG),$(CC)) $(LDFLAGS_$1) -o $$@ $$^ -lcmocka -lsqlite3 $(CLI_LDLIBS) \
+		$(LDLIBS)
 endef
 $(eval $(call test_rules,native))
 $(eval $(call test_rules,asan))
 $(eval $(call test_rules,cov))
 $(eval $(call test_rules,clang))
 $(eval $(call test_rules,fuzz))
+$(eval $(call test_rules,fuzzcov))
 
 # The command's readers, without its main.
-$(BUILD)/fuzz/tests/fuzz/fuzz_import: $(patsubst %,$(BUILD)/fuzz/cli/%.o,common vectors columns rows schema)
+$(foreach v,fuzz fuzzcov,$(eval $(BUILD)/$v/tests/fuzz/fuzz_import: \
+	$(patsubst %,$(BUILD)/$v/cli/%.o,common vectors columns rows schema)))
 
 # What the other compiler makes of one scripted life (tests/tidy/check_compilers.py).
 lives := $(patsubst %,$(BUILD)/clang/%,$(filter tests/property/test_same_life,$(programs))) \
@@ -237,6 +248,11 @@ coverage: $(command:%=$(BUILD)/cov/%) $(covered_programs:%=$(BUILD)/cov/%) | $(B
 		VELTA_COMMAND_ASAN=$(abspath $(BUILD)/cov/velta) $(PYTHON) tests/run --jobs $(JOBS) \
 		$(covered_programs:%=$(BUILD)/cov/%) $(filter tests/cli/%.py,$(scripts)) || true
 	@$(PYTHON) tests/tidy/coverage.py $(BUILD)/cov $(ENGINE_ROOMS) | tee $(BUILD)/coverage.txt
+
+# What the committed inputs of the fuzzers reach of the code that each aims at.
+.PHONY: fuzz-coverage
+fuzz-coverage: $(fuzzers:%=$(BUILD)/fuzzcov/%)
+	@CLANG=$(CLANG) $(PYTHON) tests/fuzz/coverage.py $^
 
 # ---- WebAssembly: the engine as modules, by clang with Emscripten's C library
 
@@ -398,6 +414,7 @@ help:
 	@echo 'make bench     measurements beside hnswlib, duckdb-wasm and what the machine can do, native and packaged'
 	@echo 'make soak      the tests with far more rounds (hours)'
 	@echo 'make coverage  branch coverage by room'
+	@echo 'make fuzz-coverage  what the inputs of the fuzzers reach, by target'
 	@echo 'make reliability  coverage, then every test, then the table of what was counted for each promise'
 	@echo 'make install   to PREFIX=$(PREFIX), under DESTDIR'
 	@echo 'make format    clang-format over the C sources'

@@ -4,8 +4,8 @@
  *
  * The first byte chooses what the rest is. 0: a body as it stands. 1: streams, put into blocks that are made right, so
  * that the changes in them are reached: u8 forms of the blocks (two bits each for HEAD, INDEX, floats, the others),
- * u16 bytes of each stream but the last, which has the rest; the streams one behind the other. 2: u16 size, then a block
- * of the prefix code. 3: any bytes through the prefix code and back.
+ * u16 bytes of each stream but the last, which has the rest; the streams one behind the other. 2: u16 size, then a
+ * block of the prefix code. 3: any bytes through the prefix code and back.
  */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,8 +1,8 @@
 /*
  * Readers of the command's files under hostile bytes: JSON Lines, CSV, .npy, .fvecs and the schema notation.
  *
- * The first byte chooses the reader; for two of them the input's first line is the schema. Files reach it as a path of a
- * descriptor without a name. What a reader takes must be consistent: every column as long as the rows, offsets
+ * The first byte chooses the reader; for two of them the input's first line is the schema. Files reach it as a path of
+ * a descriptor without a name. What a reader takes must be consistent: every column as long as the rows, offsets
  * ascending, vectors readable to their last element; and a table made of it holds exactly those rows, or says which
  * value it refuses.
  */

@@ -15,6 +15,7 @@
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
+#include <malloc.h>
 #include <time.h>
 
 #include "tests/support/fake_storage.h"
@@ -32,6 +33,8 @@ struct secret {
     char text[SECRET_BYTES];
     float vector[SAMPLE_DIMENSIONS];
 };
+
+static struct test_allocator allocator; /* what one opening gives back the next one takes, unlike huge pages */
 
 struct simulation {
     struct random random; /* what crashes keep; the calls have their own */
@@ -440,6 +443,7 @@ static void live(struct simulation *simulation, struct fake_storage *fake, const
     world.options.durability = random_chance(&choice, 60) ? VELTA_STRICT : VELTA_RELAXED;
     world.options.checkpoint_bytes = checkpoint_bytes[random_below(&choice, 3)];
     world.options.chain_interval = 4;
+    world.options.allocator = &allocator.allocator;
     for (unsigned i = 0; parent != NULL && i < parent->secret_count; i++) {
         if (parent->secrets[i].gone) world.secrets[world.secret_count++] = parent->secrets[i];
     }
@@ -483,9 +487,9 @@ static void simulate(struct simulation *simulation, uint64_t seed, enum fault fa
 /* ---- the tests */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { WANTED_STATES = 2500 };
+enum { WANTED_STATES = 5000 };
 #else
-enum { WANTED_STATES = 50000 };
+enum { WANTED_STATES = 100000 };
 #endif
 
 static void no_crash_loses_or_halves(void **state) {
@@ -516,6 +520,7 @@ static void no_crash_loses_or_halves(void **state) {
                   violations);
     assert_int_equal(violations, 0);
     assert_true(secrets > 0);
+    test_allocator_check_empty(&allocator);
 }
 
 static void canaries_are_caught(void **state) {
@@ -560,5 +565,8 @@ int main(void) {
         cmocka_unit_test(a_seed_gives_its_trace_again),
     };
     const char *seed = getenv("VELTA_SIM_SEED");
+    test_allocator_init(&allocator);
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
     return seed != NULL ? replay(seed) : cmocka_run_group_tests(tests, NULL, NULL);
 }

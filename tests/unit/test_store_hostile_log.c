@@ -1,7 +1,7 @@
 /*
- * Logs whose frames are whole, with right checksums, but whose changes cannot be: opening refuses each with CORRUPT, the
- * byte of the frame and the reason, and changes no byte of the files. The same with one that can be shows that the
- * frames are well made.
+ * Logs whose frames are whole, with right checksums, but whose changes cannot be: opening refuses each with CORRUPT,
+ * the byte of the frame and the reason, and changes no byte of the files. The same with a change that can be shows that
+ * the frames are well made.
  */
 #include "tests/unit/store_testing.h"
 

@@ -7,7 +7,8 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { clean, execute, makeProject, root } from './lib/tools.mjs';
+import { conclude } from './lib/outcomes.mjs';
+import { execute, makeProject, root } from './lib/tools.mjs';
 
 const DOCUMENTS = ['docs/JAVASCRIPT.md', 'docs/EMBEDDINGS.md', 'wasm/README.md'];
 
@@ -41,20 +42,13 @@ async function checkReference() {
     await execute(process.execPath, [join(root, 'wasm/tools/reference.mjs'), '--check'], { cwd: root });
 }
 
-const project = await makeProject({});
-const counts = { passed: 0, failed: 0 };
-const chosen = process.argv.slice(2);
-const checks = (chosen.length > 0 ? chosen : DOCUMENTS).map((name) => [name, () => check(project, name)]);
-if (chosen.length === 0) checks.push(['docs/API.md', checkReference]);
-for (const [name, run] of checks) {
-    try {
-        await run();
-        counts.passed++;
-    } catch (error) {
-        counts.failed++;
-        console.log(`${name}: ${error.message}`);
+await conclude(async (outcomes) => {
+    const project = await makeProject({});
+    const chosen = process.argv.slice(2);
+    const checks = (chosen.length > 0 ? chosen : DOCUMENTS).map((name) => [name, () => check(project, name)]);
+    if (chosen.length === 0) checks.push(['docs/API.md', checkReference]);
+    for (const [name, run] of checks) {
+        const failure = await run().catch((error) => error);
+        outcomes.tell(name, failure ? [failure.message] : []);
     }
-}
-await clean();
-console.log(`${counts.passed} passed, ${counts.failed} failed`);
-process.exit(counts.failed ? 1 : 0);
+});

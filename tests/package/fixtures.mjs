@@ -8,8 +8,9 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { launch } from './lib/browsers.mjs';
+import { conclude } from './lib/outcomes.mjs';
 import { startServer, strictPolicy } from './lib/server.mjs';
-import { clean, execute, follow, makeProject, modules, nodeOf } from './lib/tools.mjs';
+import { execute, follow, makeProject, modules, nodeOf } from './lib/tools.mjs';
 import { typeFixtures } from './lib/types.mjs';
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), 'fixtures');
@@ -181,18 +182,17 @@ const FIXTURES = {
     'require in Node 24': () => runNode('node24', 'node-cjs', 'main.cjs'),
 };
 
-async function main(parts) {
+await conclude(async (outcomes) => {
+    const parts = process.argv.slice(2);
     const chosen = (name) => parts.length === 0 || parts.some((part) => name.includes(part));
-    const count = { passed: 0, failed: 0 };
     const attempt = async (name, work) => {
         const begin = performance.now();
-        let error = null;
-        await work().catch((reason) => (error = reason));
-        count[error ? 'failed' : 'passed']++;
-        console.log(
-            `${error ? 'FAIL' : 'ok  '} ${((performance.now() - begin) / 1000).toFixed(1).padStart(5)} s  ${name}`,
+        const error = await work().then(
+            () => null,
+            (reason) => reason,
         );
-        if (error) console.log(String(error.stack ?? error).replace(/^/gm, '       '));
+        const seconds = ((performance.now() - begin) / 1000).toFixed(1).padStart(5);
+        outcomes.tell(`${seconds} s  ${name}`, error ? [String(error.stack ?? error)] : []);
     };
     const browser = await launch('chromium');
     let found = null;
@@ -209,16 +209,4 @@ async function main(parts) {
     await Promise.all([lane(), lane()]);
     await browser.close();
     for (const [name, work] of Object.entries(typeFixtures(folder))) if (chosen(name)) await attempt(name, work);
-    return count;
-}
-
-let count;
-try {
-    count = await main(process.argv.slice(2));
-} catch (error) {
-    console.log(error.stack);
-    count = { passed: 0, failed: 1 };
-}
-await clean();
-console.log(`${count.passed} passed, ${count.failed} failed`);
-process.exit(count.failed || !count.passed ? 1 : 0);
+});

@@ -1,71 +1,87 @@
 /*
- * A storage quota that is used up, in Chromium, where the DevTools protocol can set one: FULL is told, what was
- * acknowledged stays and can be read, and with room again the store is written again.
+ * A storage quota that is used up, in Chromium, where the DevTools protocol can set one: by rows, by a checkpoint and
+ * by a compaction. FULL is told, what was acknowledged stays, can be read, and is there when the store is opened again,
+ * still without room; with room again the store is written again.
  *
  * usage: node quota.mjs
- * The last line is "N passed, N failed".
  */
 import { join } from 'node:path';
 import { launch } from './lib/browsers.mjs';
+import { conclude } from './lib/outcomes.mjs';
 import { startServer } from './lib/server.mjs';
-import { clean, makeProject, root } from './lib/tools.mjs';
+import { makeProject, root } from './lib/tools.mjs';
 
-const QUOTA_BYTES = 12_000_000;
+const QUOTA_BYTES = 6_000_000;
+const PLACES = {
+    'IndexedDB in the page': { storage: 'indexeddb', inWorker: false },
+    'IndexedDB in a worker': { storage: 'indexeddb', inWorker: true },
+    OPFS: { storage: 'opfs', inWorker: true },
+};
+/** From so many rows of 100 KB on the life's own call comes after each. */
+const LIVES = { insert: 0, checkpoint: 20, compact: 20 };
 
-async function run(tab, name, storage) {
+async function run(tab, name, ...parameters) {
     return tab.evaluate(
-        async ([called, kind]) => {
+        async ([called, given]) => {
             const page = await import('/pages/quota.js');
-            return page[called](kind);
+            return page[called](...given);
         },
-        [name, storage],
+        [name, parameters],
     );
 }
 
-function problemsOf({ acknowledged, codes, read }, { ids, writes }) {
+/** How many acknowledged rows are not among those that were found. */
+function lossesOf({ acknowledged }, ids) {
     const there = new Set(ids);
+    return acknowledged.filter((id) => !there.has(id)).length;
+}
+
+function problemsOf(filled, looked, { ids, writes }) {
+    const { acknowledged, refusals, unread } = filled;
     const problems = [];
+    const codes = refusals.map(({ code }) => code);
     if (acknowledged.length < 3) problems.push(`only ${acknowledged.length} rows were written`);
     if (codes[0] !== 'FULL') problems.push(`the first refusal was ${codes[0]}`);
     if (codes.slice(1).some((code) => code !== 'POISONED' && code !== 'FULL')) problems.push(`then ${codes.slice(1)}`);
-    if (!read) problems.push('the store could not be read when it was full');
-    if (acknowledged.some((id) => !there.has(id))) problems.push('acknowledged rows are lost');
+    if (unread) problems.push(`${unread} rows could not be read when it was full`);
+    if (lossesOf(filled, looked.ids)) problems.push('a reader misses acknowledged rows');
+    if (!['none', 'FULL'].includes(looked.code)) problems.push(`without room a writer was told ${looked.code}`);
+    if (lossesOf(filled, ids)) problems.push('acknowledged rows are lost');
     if (ids.length > acknowledged.length + 1) problems.push(`${ids.length - acknowledged.length} rows too many`);
     if (writes !== 'none') problems.push(`with room again a write gave ${writes}`);
     return problems;
 }
 
-async function main() {
-    const project = await makeProject({ copy: { pages: join(root, 'tests/package/pages') } });
+/** One store of an origin of its own: for half a minute the browser goes by the room that an origin had before. */
+async function fillUp(browser, project, place, life) {
     const site = await startServer({ root: project });
-    const browser = await launch('chromium');
     const tab = await browser.open(`${site.origin}/pages/quota.html`);
-    const session = await tab.page.context().newCDPSession(tab.page);
-    const allow = (quota) => session.send('Storage.overrideQuotaForOrigin', { origin: site.origin, ...quota });
-    const total = [0, 0];
-    for (const storage of ['indexeddb', 'opfs']) {
+    try {
+        const session = await tab.page.createCDPSession();
+        const allow = (quota) => session.send('Storage.overrideQuotaForOrigin', { origin: site.origin, ...quota });
         await allow({ quotaSize: QUOTA_BYTES });
-        const filled = await run(tab, 'fill', storage);
+        const filled = await run(tab, 'fill', place, life, LIVES[life]);
+        const looked = await run(tab, 'look', place, life);
         await allow({});
-        const judged = await run(tab, 'judge', storage);
-        const problems = problemsOf(filled, judged);
-        const what = `${storage}: ${filled.acknowledged.length} rows, then ${filled.codes}`;
-        console.log(`${problems.length ? 'FAIL' : 'ok  '} ${what} ${problems.join('; ')}`);
-        total[problems.length ? 1 : 0] += 1;
-        if (storage === 'indexeddb') await run(tab, 'remove', storage);
+        return { filled, looked, judged: await run(tab, 'judge', place, life) };
+    } finally {
+        await tab.close();
+        await site.close();
     }
-    await browser.close();
-    await site.close();
-    return total;
 }
 
-let total;
-try {
-    total = await main();
-} catch (error) {
-    console.log(error.stack);
-    total = [0, 1];
-}
-await clean();
-console.log(`${total[0]} passed, ${total[1]} failed`);
-process.exit(total[1] ? 1 : 0);
+await conclude(async (outcomes) => {
+    const project = await makeProject({ copy: { pages: join(root, 'tests/package/pages') } });
+    const browser = await launch('chromium');
+    for (const [name, place] of Object.entries(PLACES)) {
+        for (const life of Object.keys(LIVES)) {
+            const { filled, looked, judged } = await fillUp(browser, project, place, life);
+            const told = filled.refusals.map(({ code, what }) => `${what} ${code}`);
+            const what = `${name}, ${life}: ${filled.acknowledged.length} rows, then ${told}; a writer: ${looked.code}`;
+            outcomes.tell(what, problemsOf(filled, looked, judged));
+            outcomes.count('quota_refusals', filled.refusals.length);
+            outcomes.count('quota_losses', lossesOf(filled, judged.ids));
+        }
+    }
+    await browser.close();
+});

@@ -12,9 +12,10 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { launch } from './lib/browsers.mjs';
+import { conclude } from './lib/outcomes.mjs';
 import { badModules } from './lib/routes.mjs';
 import { startServer, strictPolicy } from './lib/server.mjs';
-import { build, clean, follow, makeProject, nodeOf, root, temporaryFolder } from './lib/tools.mjs';
+import { build, follow, makeProject, nodeOf, root, temporaryFolder } from './lib/tools.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const FILE_SECONDS = 240;
@@ -131,8 +132,8 @@ async function runInBrowser(browser, site, spec, settings, grep) {
     }
 }
 
-/** Prints one file's outcome; its [passed, failed, absent]. */
-function show(spec, { records, output }, seconds) {
+/** Prints one file's outcome and counts it. */
+function show(outcomes, spec, { records, output }, seconds) {
     const of = (kind) => records.filter((record) => record.kind === kind);
     const [passed, failed, absent] = ['pass', 'fail', 'absent'].map(of);
     console.log(
@@ -141,7 +142,9 @@ function show(spec, { records, output }, seconds) {
     for (const { title, reason } of absent) console.log(`       not here: ${title}: ${reason}`);
     for (const { title, error } of failed) console.log(`  FAIL ${title}\n${error.replace(/^/gm, '       ')}`);
     if (failed.length) output.forEach((line) => console.log(`       | ${line}`));
-    return [passed.length, failed.length, absent.length];
+    for (const { name, count } of of('figure')) outcomes.count(name, count);
+    outcomes.add(passed.length, failed.length);
+    return absent.length;
 }
 
 /** Runs `work` on each item, `jobs` at a time. */
@@ -171,7 +174,7 @@ async function startEngine(engine, project, grep) {
     return { run, close, jobs: inBrowser ? 1 : 2 };
 }
 
-async function main() {
+await conclude(async (outcomes) => {
     const { values, positionals } = parseArgs({
         allowPositionals: true,
         options: { engine: { type: 'string' }, grep: { type: 'string' }, jobs: { type: 'string' } },
@@ -189,28 +192,12 @@ async function main() {
         .sort();
     if (specs.length === 0) throw new Error(`no spec in ${relative(root, here)}/specs is so named`);
     const started = await startEngine(engine, project, grep);
-    const total = [0, 0, 0];
+    let absent = 0;
     await spread(specs, Number(values.jobs ?? started.jobs), async (spec) => {
         const begin = performance.now();
         const outcome = await started.run(spec);
-        show(spec, outcome, (performance.now() - begin) / 1000).forEach((count, i) => (total[i] += count));
+        absent += show(outcomes, spec, outcome, (performance.now() - begin) / 1000);
     });
     await started.close();
-    if (total[0] + total[1] === 0) {
-        console.log('no test ran');
-        total[1] = 1;
-    }
-    console.log(`${specs.length} files in ${engine}; ${total[2]} tests that do not apply there are listed above`);
-    return total;
-}
-
-let total;
-try {
-    total = await main();
-} catch (error) {
-    console.log(error.stack);
-    total = [0, 1];
-}
-await clean();
-console.log(`${total[0]} passed, ${total[1]} failed`);
-process.exit(total[1] ? 1 : 0);
+    console.log(`${specs.length} files in ${engine}; ${absent} tests that do not apply there are listed above`);
+});

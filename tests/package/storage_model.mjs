@@ -8,7 +8,8 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { clean, developmentPackage, root, temporaryFolder } from './lib/tools.mjs';
+import { conclude } from './lib/outcomes.mjs';
+import { developmentPackage, root, temporaryFolder } from './lib/tools.mjs';
 import { randomFrom } from './support/random.js';
 
 const SIZE = 1;
@@ -87,22 +88,15 @@ async function life({ openIndexedDb, removeIndexedDb }, random) {
     }
 }
 
-const { values } = parseArgs({
-    options: { lives: { type: 'string', default: '12' }, seed: { type: 'string', default: '1' } },
-});
-await developmentPackage('fake-indexeddb/auto');
-const module = await driverModule();
-const total = [0, 0];
-for (let i = 0; i < Number(values.lives); i++) {
-    const seed = Number(values.seed) + i;
-    try {
-        await life(module, randomFrom(seed));
-        total[0] += 1;
-    } catch (error) {
-        console.log(`seed ${seed}: ${error.stack}`);
-        total[1] += 1;
+await conclude(async (outcomes) => {
+    const { values } = parseArgs({
+        options: { lives: { type: 'string', default: '12' }, seed: { type: 'string', default: '1' } },
+    });
+    await developmentPackage('fake-indexeddb/auto');
+    const module = await driverModule();
+    for (let i = 0; i < Number(values.lives); i++) {
+        const seed = Number(values.seed) + i;
+        const failure = await life(module, randomFrom(seed)).catch((error) => error);
+        outcomes.tell(`seed ${seed}`, failure ? [failure.stack] : []);
     }
-}
-await clean();
-console.log(`${total[0]} passed, ${total[1]} failed`);
-process.exit(total[1] ? 1 : 0);
+});

@@ -453,6 +453,116 @@ static void text_keys_of_one_batch(void **state) {
     end_world(&world);
 }
 
+/* ---- large batches and their report */
+
+struct reporter {
+    uint64_t calls;
+    uint64_t stop_at; /* 0: never */
+};
+
+static bool report(void *context, uint64_t done, uint64_t total) {
+    struct reporter *reporter = context;
+    assert_true(done > 0 && done < total);
+    return ++reporter->calls != reporter->stop_at;
+}
+
+/* A batch of several frames in a stored database: told as it goes, and taken back whole where that cancels it. */
+static void a_batch_of_frames_can_be_cancelled(void **state) {
+    (void)state;
+    enum { N = 40, BYTES = 400000 };
+    const char *path = test_path(test_folder(), "frames.velta");
+    static const struct velta_column columns[] = {{.name = "blob", .type = VELTA_BYTES}};
+    struct velta_error error = {0};
+    velta_table *table;
+    velta *db;
+    struct random random = random_seeded(1);
+    uint8_t *bytes = malloc((size_t)N * BYTES);
+    uint64_t offsets[N + 1];
+    random_bytes(&random, bytes, (size_t)N * BYTES);
+    for (size_t i = 0; i <= N; i++) {
+        offsets[i] = i * BYTES;
+    }
+    assert_ok(velta_open(path, NULL, &db, &error), &error);
+    assert_ok(velta_table_create(db, "t", columns, 1, &table, &error), &error);
+    struct velta_values values = {.column = "blob", .data = bytes, .offsets = offsets};
+    assert_ok(velta_insert(table, &values, 1, 1, NULL, NULL, &error), &error);
+    uint64_t before = digest(db);
+    for (uint64_t stop_at = 1; stop_at <= 2; stop_at++) {
+        struct reporter reporter = {.stop_at = stop_at};
+        struct velta_write_options options = {.progress = {.report = report, .context = &reporter}};
+        assert_status(velta_insert(table, &values, 1, N, &options, NULL, &error), VELTA_CANCELLED);
+        assert_int_equal(reporter.calls, stop_at);
+        assert_true(digest(db) == before);
+    }
+    assert_ok(velta_close(db, &error), &error);
+    assert_ok(velta_open(path, NULL, &db, &error), &error); /* nor is anything of them in the files */
+    assert_true(digest(db) == before);
+    assert_ok(velta_table_find(db, "t", &table, &error), &error);
+    struct reporter patient = {0};
+    struct velta_write_options options = {.progress = {.report = report, .context = &patient}};
+    assert_ok(velta_insert(table, &values, 1, N, &options, NULL, &error), &error);
+    assert_true(patient.calls >= 2);
+    options.progress.report = NULL;
+    assert_ok(velta_insert(table, &values, 1, N, &options, NULL, &error), &error);
+    assert_int_equal(velta_row_count(table), 1 + 2 * N);
+    assert_ok(velta_close(db, &error), &error);
+    free(bytes);
+}
+
+/* Long keys are cut in sentences; rows by number; elements that are not kept as f32; nobody listening to errors. */
+static void deltas_by_row_and_by_long_keys(void **state) {
+    (void)state;
+    static const struct velta_column plain[] = {
+        {.name = "v", .type = VELTA_VECTOR, .dimensions = 2, .metric = VELTA_L2},
+        {.name = "h", .type = VELTA_VECTOR, .dimensions = 2, .element = VELTA_F16, .metric = VELTA_L2},
+        {.name = "n", .type = VELTA_INT}};
+    static const float vectors[] = {1, 2, 3, 4};
+    static const int64_t numbers[] = {5, 6};
+    static const uint64_t ignored[] = {0, 1, 2};
+    static const uint32_t index = 1;
+    struct world world;
+    struct velta_error error = {0};
+    velta_table *table;
+    char longest[100];
+    memset(longest, 'x', sizeof longest);
+    make_world(&world, NULL);
+    struct velta_delta absent = {.operation = VELTA_DELTA_SCALE, .key = longest, .key_bytes = 100, .amount = 1};
+    assert_status(velta_apply(world.table, "v", &absent, 1, 0, NULL, &error), VELTA_NOT_FOUND);
+    assert_non_null(strstr(error.text, "x' is not there"));
+    struct velta_keys keys = {.text = longest, .offsets = (uint64_t[]){0, 100}};
+    struct velta_values n = {.column = "n", .data = numbers, .offsets = ignored};
+    assert_status(velta_update(world.table, &keys, 1, &n, 1, NULL, &error), VELTA_NOT_FOUND);
+    assert_int_equal(strlen(strchr(error.text, 'x')), 81);
+    static const float zeros[DIMENSIONS];
+    struct velta_delta nameless[] = {
+        {.operation = VELTA_DELTA_CREATE, .count = DIMENSIONS, .values = zeros},
+        {.operation = VELTA_DELTA_OFFSET, .amount = 1},
+        {.operation = VELTA_DELTA_CREATE, .key = "b", .key_bytes = 1, .count = DIMENSIONS, .values = zeros}};
+    assert_ok(velta_apply(world.table, "v", nameless, 3, 0, NULL, NULL), &error);
+    assert_int_equal(text_row(&world, ""), 0);
+    assert_ok(velta_table_create(world.db, "plain", plain, 3, &table, &error), &error);
+    struct velta_values values[] = {{.column = "v", .data = vectors},
+                                    {.column = "h", .data = vectors},
+                                    {.column = "n", .data = numbers, .offsets = ignored}};
+    assert_ok(velta_insert(table, values, 3, 2, NULL, NULL, &error), &error);
+    assert_int_equal(int_of(table, 1, "n", 0), 6);
+    struct velta_delta sparse = {
+        .operation = VELTA_DELTA_SPARSE, .row = 1, .count = 1, .indices = &index, .values = vectors};
+    float found[2];
+    assert_ok(velta_apply(table, "v", &sparse, 1, 0, NULL, NULL), &error);
+    assert_ok(velta_apply(table, "h", &sparse, 1, 0, NULL, NULL), &error);
+    assert_ok(velta_get_vector(table, "h", 1, 0, found, &error), &error);
+    assert_true(found[0] == 3 && found[1] == 5);
+    assert_non_null(velta_vector_view(table, "v", 1)); /* nothing expires here */
+    sparse.row = 2;
+    assert_status(velta_apply(table, "v", &sparse, 1, 0, NULL, &error), VELTA_NOT_FOUND);
+    assert_non_null(strstr(error.text, "row 2 is not there"));
+    sparse.row = 1;
+    sparse.use_row = true;
+    assert_ok(velta_apply(table, "v", &sparse, 1, 0, NULL, &error), &error);
+    end_world(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices_may_begin_anywhere),
@@ -460,6 +570,8 @@ int main(void) {
         cmocka_unit_test(odd_batches),
         cmocka_unit_test(odd_deltas),
         cmocka_unit_test(text_keys_of_one_batch),
+        cmocka_unit_test(a_batch_of_frames_can_be_cancelled),
+        cmocka_unit_test(deltas_by_row_and_by_long_keys),
         cmocka_unit_test(refused_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

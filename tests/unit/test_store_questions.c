@@ -534,6 +534,30 @@ static void ranges_begin_inside_and_end_before(void **state) {
     velta_iterator_close(iterator);
 }
 
+/* Times are numbers: of the largest, the smallest, in groups. */
+static void times_are_aggregated(void **state) {
+    struct world *world = *state;
+    struct velta_error error = {0};
+    struct sample sample;
+    velta_result *result = NULL;
+    struct velta_values values;
+    sample_make(&sample, 0, 30, 1);
+    uint32_t latest = 0;
+    for (uint32_t i = 0; i < 30; i++) {
+        latest = sample.made[i] > sample.made[latest] ? i : latest;
+    }
+    assert_ok(velta_top(world->table, NULL, "made", false, 1, NULL, 0, &result, &error), &error);
+    assert_int_equal(velta_result_rows(result)[0], latest);
+    velta_result_free(result);
+    static const struct velta_aggregate max = {.kind = VELTA_MAX, .column = "made"};
+    struct velta_aggregate_query query = {.aggregates = &max, .aggregate_count = 1};
+    assert_ok(velta_aggregate(world->table, &query, &result, &error), &error);
+    assert_ok(velta_result_column(result, 0, &values, NULL), &error);
+    assert_true(((const int64_t *)values.data)[0] == sample.made[latest]);
+    velta_result_free(result);
+    sample_free(&sample);
+}
+
 /* ---- progress */
 
 static void verification_can_be_cancelled_anywhere(void **state) {
@@ -568,6 +592,7 @@ int main(void) {
         WITH_WORLD(searches_that_are_refused_or_find_nothing),
         WITH_WORLD(filters_of_tables_where_rows_expire),
         WITH_WORLD(ranges_begin_inside_and_end_before),
+        WITH_WORLD(times_are_aggregated),
         WITH_WORLD(verification_can_be_cancelled_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

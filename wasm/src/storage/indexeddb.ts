@@ -166,9 +166,12 @@ function sentence(error: unknown): string {
 /** A failure of IndexedDB as an error of the package. @internal */
 export function databaseError(what: string, error: unknown): VeltaError {
     if (error instanceof VeltaError) return error;
-    const full = (error as { name?: unknown } | null)?.name === 'QuotaExceededError';
-    const message = full ? `${what}: the browser's storage quota is used up` : `${what}: ${sentence(error)}`;
-    return new VeltaError(full ? 'FULL' : 'IO', message, { cause: error });
+    const name = (error as { name?: unknown } | null)?.name;
+    if (name === 'QuotaExceededError') {
+        return new VeltaError('FULL', `${what}: the browser's storage quota is used up`, { cause: error });
+    }
+    const code = name === 'SecurityError' ? 'UNSUPPORTED' : 'IO';
+    return new VeltaError(code, `${what}: ${sentence(error)}`, { cause: error });
 }
 
 /** @internal */

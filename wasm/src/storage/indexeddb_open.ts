@@ -20,17 +20,71 @@ import type { Lock } from './locks.js';
 
 const PREFIX = 'velta:';
 const VERSION = 1;
-const BLOCKED_MS = 3000;
+const BLOCKED_MS = 3000; /* another connection stands in the way */
+const ANSWER_MS = 15_000; /* nothing comes at all, a known fault of browsers: an error is better than no end */
+const INSTEAD = 'a database of createDatabase() needs no storage, and the bytes of its export() can be kept elsewhere';
 
-function factory(): IDBFactory {
+function nameOf(error: unknown): unknown {
+    return (error as { name?: unknown } | null)?.name;
+}
+
+function unsupported(reason: string, cause?: unknown): VeltaError {
+    return new VeltaError('UNSUPPORTED', `${reason}; ${INSTEAD}`, { cause });
+}
+
+/** What `ask` gets from the browser's IndexedDB. @throws {VeltaError} UNSUPPORTED where the page may not use it. */
+function fromFactory<T>(what: string, ask: (found: IDBFactory) => T): T {
     let found: IDBFactory | undefined;
     try {
         found = (globalThis as { indexedDB?: IDBFactory }).indexedDB;
+        if (found) return ask(found);
     } catch (error) {
-        throw new VeltaError('UNSUPPORTED', 'this page may not use IndexedDB', { cause: error });
+        if (nameOf(error) !== 'SecurityError') throw databaseError(what, error);
+        throw unsupported('this page may not use IndexedDB (a sandboxed frame, or storage that was blocked)', error);
     }
-    if (!found) throw new VeltaError('UNSUPPORTED', "storage 'indexeddb' needs IndexedDB, which is not here");
-    return found;
+    throw unsupported("storage 'indexeddb' needs IndexedDB, which is not here");
+}
+
+/** Somebody who waits for a request that opens or deletes a database. */
+interface Waiting {
+    /** What is told when another connection stands in the way. */
+    readonly blocked: string;
+    readonly signal?: AbortSignal | undefined;
+    /** Gives back what came too late. */
+    readonly late?: () => void;
+    /** Nobody waits any more. */
+    isOver: boolean;
+}
+
+/** @throws what the request failed with; {VeltaError} LOCKED, CANCELLED, IO when there is no answer. */
+function answered(request: IDBOpenDBRequest, waiting: Waiting): Promise<void> {
+    const { signal } = waiting;
+    return new Promise((resolve, reject) => {
+        const end = (finish: () => void): void => {
+            clearTimeout(timer);
+            signal?.removeEventListener('abort', abort);
+            if (!waiting.isOver) finish();
+            waiting.isOver = true;
+        };
+        const fail = (error: unknown): void => end(() => reject(error as Error));
+        const abort = (): void =>
+            fail(new VeltaError('CANCELLED', 'the signal was aborted', { cause: signal?.reason }));
+        const unanswered = "the browser's IndexedDB does not answer; reload the page, or start the browser again";
+        let timer = setTimeout(() => fail(new VeltaError('IO', unanswered)), ANSWER_MS);
+        signal?.addEventListener('abort', abort, { once: true });
+        request.onblocked = () => {
+            clearTimeout(timer);
+            timer = setTimeout(() => fail(new VeltaError('LOCKED', waiting.blocked)), BLOCKED_MS);
+        };
+        request.onsuccess = () => {
+            if (waiting.isOver) waiting.late?.();
+            end(resolve);
+        };
+        request.onerror = (event) => {
+            event.preventDefault();
+            fail(request.error);
+        };
+    });
 }
 
 interface Connected {
@@ -39,49 +93,38 @@ interface Connected {
     readonly created: boolean;
 }
 
-function connect(name: string, mustExist: boolean): Promise<Connected> {
-    const request = factory().open(PREFIX + name, VERSION);
-    return new Promise((resolve, reject) => {
-        let created = false;
-        let absent = false;
-        let isOver = false;
-        let timer: ReturnType<typeof setTimeout> | undefined;
-        const end = (finish: () => void): void => {
-            clearTimeout(timer);
-            isOver = true;
-            finish();
-        };
-        request.onupgradeneeded = () => {
-            if (mustExist) {
-                absent = true;
-                request.transaction?.abort(); /* so that none is made */
-                return;
-            }
-            created = true;
-            request.result.createObjectStore(CHUNKS);
-            request.result.createObjectStore(META);
-        };
-        request.onblocked = () => {
-            timer = setTimeout(
-                () => end(() => reject(new VeltaError('LOCKED', `another page is deleting the database '${name}'`))),
-                BLOCKED_MS,
-            );
-        };
-        request.onsuccess = () => {
-            if (isOver) request.result.close(); /* it came too late */
-            else end(() => resolve({ connection: request.result, created }));
-        };
-        request.onerror = (event) => {
-            event.preventDefault();
-            const error = request.error;
-            end(() => {
-                if (absent) reject(new VeltaError('NOT_FOUND', `there is no database '${name}' in IndexedDB`));
-                else if (error?.name === 'VersionError') {
-                    reject(new VeltaError('VERSION', `the database '${name}' needs a newer velta`, { cause: error }));
-                } else reject(databaseError(`cannot open the database '${name}'`, error));
-            });
-        };
-    });
+async function connect(name: string, mustExist: boolean, signal?: AbortSignal): Promise<Connected> {
+    const what = `cannot open the database '${name}'`;
+    const request = fromFactory(what, (found) => found.open(PREFIX + name, VERSION));
+    let created = false;
+    let absent = false;
+    const waiting: Waiting = {
+        blocked: `another page is deleting the database '${name}'`,
+        signal,
+        late: () => request.result.close(),
+        isOver: false,
+    };
+    request.onupgradeneeded = () => {
+        absent = mustExist;
+        if (mustExist || waiting.isOver) {
+            abort(request.transaction); /* so that none is made */
+            return;
+        }
+        created = true;
+        request.result.createObjectStore(CHUNKS);
+        request.result.createObjectStore(META);
+    };
+    try {
+        await answered(request, waiting);
+    } catch (error) {
+        if (created) abort(request.transaction); /* given up while it was being made */
+        if (absent) throw new VeltaError('NOT_FOUND', `there is no database '${name}' in IndexedDB`);
+        if (nameOf(error) === 'VersionError') {
+            throw new VeltaError('VERSION', `the database '${name}' needs a newer velta`, { cause: error });
+        }
+        throw databaseError(what, error);
+    }
+    return { connection: request.result, created };
 }
 
 /** Reads the record of a store, checked. Without one the store is empty. */
@@ -132,14 +175,14 @@ export interface OpenedIndexedDb {
 /**
  * Opens the IndexedDB database of `name`; its lock is held, and belongs to the driver when this succeeds.
  *
- * @throws {VeltaError} NOT_FOUND, LOCKED, CORRUPT, VERSION, FULL, IO, UNSUPPORTED.
+ * @throws {VeltaError} NOT_FOUND, LOCKED, CORRUPT, VERSION, FULL, IO, CANCELLED, UNSUPPORTED.
  */
 export async function openIndexedDb(
     name: string,
     lock: Lock,
-    options: { readonly readOnly: boolean; readonly mustExist: boolean },
+    options: { readonly readOnly: boolean; readonly mustExist: boolean; readonly signal?: AbortSignal | undefined },
 ): Promise<OpenedIndexedDb> {
-    const { connection, created } = await connect(name, options.mustExist || options.readOnly);
+    const { connection, created } = await connect(name, options.mustExist || options.readOnly, options.signal);
     try {
         if (!hasStores(connection)) {
             throw new VeltaError('CORRUPT', `the IndexedDB database '${PREFIX}${name}' is not one of velta's`);
@@ -191,9 +234,9 @@ async function putSnapshot(transaction: IDBTransaction, bytes: Uint8Array): Prom
     meta.put(next, META_KEY);
 }
 
-function abort(transaction: IDBTransaction): void {
+function abort(transaction: IDBTransaction | null): void {
     try {
-        transaction.abort();
+        transaction?.abort();
     } catch {
         return; /* it has ended */
     }
@@ -211,38 +254,33 @@ export async function hasIndexedDb(name: string): Promise<boolean> {
     }
 }
 
-/** Deletes the IndexedDB database of `name`. @throws {VeltaError} IO, LOCKED, UNSUPPORTED. */
-export function removeIndexedDb(name: string): Promise<void> {
-    const request = factory().deleteDatabase(PREFIX + name);
-    return new Promise((resolve, reject) => {
-        let timer: ReturnType<typeof setTimeout> | undefined;
-        request.onblocked = () => {
-            timer = setTimeout(
-                () => reject(new VeltaError('LOCKED', `another page has the database '${name}' open`)),
-                BLOCKED_MS,
-            );
-        };
-        request.onsuccess = () => {
-            clearTimeout(timer);
-            resolve();
-        };
-        request.onerror = () => {
-            clearTimeout(timer);
-            reject(databaseError(`cannot delete the database '${name}'`, request.error));
-        };
-    });
+/**
+ * Deletes the IndexedDB database of `name`. A deletion that another connection stands in the way of is LOCKED, and may
+ * yet happen when that one closes: the browser has no way to take it back.
+ *
+ * @throws {VeltaError} IO, LOCKED, UNSUPPORTED.
+ */
+export async function removeIndexedDb(name: string): Promise<void> {
+    const what = `cannot delete the database '${name}'`;
+    const request = fromFactory(what, (found) => found.deleteDatabase(PREFIX + name));
+    try {
+        await answered(request, { blocked: `another page has the database '${name}' open`, isOver: false });
+    } catch (error) {
+        throw databaseError(what, error);
+    }
 }
 
 /** The names of all databases here. @throws {VeltaError} IO, UNSUPPORTED. */
 export async function listIndexedDb(): Promise<string[]> {
-    const found = factory();
-    if (typeof found.databases !== 'function') {
+    const what = 'cannot list the databases';
+    const asked = fromFactory(what, (found) => {
+        if (typeof found.databases === 'function') return found.databases();
         throw new VeltaError('UNSUPPORTED', 'this browser does not list IndexedDB databases');
-    }
+    });
     try {
-        const names = (await found.databases()).map((entry) => entry.name ?? '');
+        const names = (await asked).map((entry) => entry.name ?? '');
         return names.filter((name) => name.startsWith(PREFIX)).map((name) => name.slice(PREFIX.length));
     } catch (error) {
-        throw databaseError('cannot list the databases', error);
+        throw databaseError(what, error);
     }
 }

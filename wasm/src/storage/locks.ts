@@ -109,7 +109,10 @@ function requestWebLock(locks: LockManager, lockName: string, name: string, opti
             } else if (waiting.signal.aborted) {
                 reject(lockedError(name, options.shared));
             } else {
-                reject(new VeltaError('UNSUPPORTED', 'this page may not use Web Locks', { cause: error }));
+                const sentence =
+                    'this page may not use Web Locks (a sandboxed frame, or storage that was blocked), which stored ' +
+                    'databases need; those of createDatabase() need none';
+                reject(new VeltaError('UNSUPPORTED', sentence, { cause: error }));
             }
         });
     });

@@ -161,7 +161,7 @@ async function openBrowserDriver(
         const opened =
             storage === 'opfs'
                 ? await openOpfs(name, lent, { ...locking, directory, mustExist })
-                : await openIndexedDb(name, lent, { readOnly: locking.shared, mustExist });
+                : await openIndexedDb(name, lent, { readOnly: locking.shared, mustExist, signal: locking.signal });
         const { driver, created } = opened;
         if (driver.kind === 'indexeddb') writer = driver;
         const discard = async (): Promise<void> => {

@@ -33,6 +33,7 @@ const LOG = 'log';
 const RESTORE = 'restore';
 const DELETING = 'deleting';
 const SCRATCH_BYTES = 1 << 20;
+const INSTEAD = "where it is missing, storage 'indexeddb' does the same, slower";
 const TRAILER_BYTES = 24;
 const TRAILER_MAGIC = 0x5453522d41544c56n; /* "VLTA-RST" */
 
@@ -62,8 +63,10 @@ function opfsError(what: string, error: unknown): VeltaError {
     const name = nameOf(error);
     const reason =
         error instanceof Error || error instanceof DOMException ? `${name}: ${error.message}` : String(error);
-    const code = FULL_NAMES.includes(name) ? 'FULL' : name === 'SecurityError' ? 'UNSUPPORTED' : 'IO';
-    return new VeltaError(code, `${what}: ${reason}`, { cause: error });
+    if (name === 'SecurityError') {
+        return new VeltaError('UNSUPPORTED', `${what}: ${reason}; ${INSTEAD}`, { cause: error });
+    }
+    return new VeltaError(FULL_NAMES.includes(name) ? 'FULL' : 'IO', `${what}: ${reason}`, { cause: error });
 }
 
 /** Moves `bytes` by `call`; what is shared with other threads goes through memory that is not, as browsers demand. */
@@ -191,12 +194,13 @@ export function directoryParts(directory: string): string[] {
 async function root(): Promise<FileSystemDirectoryHandle> {
     const storage = (globalThis.navigator as Navigator | undefined)?.storage;
     if (typeof storage?.getDirectory !== 'function') {
-        throw new VeltaError('UNSUPPORTED', "storage 'opfs' needs the origin private file system, which is not here");
+        throw new VeltaError('UNSUPPORTED', `the origin private file system is not here; ${INSTEAD}`);
     }
     try {
         return await storage.getDirectory();
     } catch (error) {
-        throw new VeltaError('UNSUPPORTED', 'this page may not use the origin private file system', { cause: error });
+        const reason = 'the browser refuses the origin private file system (a private window, or a sandboxed frame)';
+        throw new VeltaError('UNSUPPORTED', `${reason}; ${INSTEAD}`, { cause: error });
     }
 }
 
@@ -251,7 +255,7 @@ function checkWorker(): void {
     if (!hasHandles()) {
         throw new VeltaError(
             'UNSUPPORTED',
-            "storage 'opfs' works in dedicated workers of browsers that have it; in a page use openWorker",
+            `storage 'opfs' works in dedicated workers of browsers that have it: in a page use openWorker; ${INSTEAD}`,
         );
     }
 }
@@ -308,10 +312,11 @@ export async function openOpfs(
     const create = !options.mustExist && !readOnly;
     const parts = [...directoryParts(options.directory), encodeName(name)];
     const files: (SyncAccessHandle | null)[] = [];
+    let created = false;
     try {
         let folder = await folderOf(parts, false);
         if (folder && (await settle(folder, name, options))) folder = null;
-        const created = folder === null;
+        created = folder === null;
         if (!folder && create) folder = await folderOf(parts, true);
         if (folder) {
             files.push(await take(folder, DATA, create, name, options));
@@ -321,6 +326,7 @@ export async function openOpfs(
         return { driver: new OpfsDriver([files[0], files[1] ?? null], lock, readOnly), created };
     } catch (error) {
         closeAll(files);
+        if (created && create) await deleteOpfs(name, options).catch(() => undefined);
         throw opfsError(`cannot open the database '${name}'`, error);
     }
 }

@@ -1,0 +1,5 @@
+/*
+ * The package's worker in a browser that lacks what the address says: ?lacks=...
+ */
+import './lacking.js';
+import '/node_modules/velta/dist/worker.js';

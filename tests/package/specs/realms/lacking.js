@@ -1,0 +1,47 @@
+/*
+ * Takes from a thread what browsers lack or refuse: lack(name) gives what puts it back. In a worker, what the query of
+ * its script's address names.
+ */
+function replace(object, key, descriptor) {
+    const own = Object.getOwnPropertyDescriptor(object, key);
+    Object.defineProperty(object, key, { configurable: true, ...descriptor });
+    return () => {
+        if (own) Object.defineProperty(object, key, own);
+        else delete object[key];
+    };
+}
+
+const insecure = () => {
+    throw new DOMException('The operation is insecure.', 'SecurityError');
+};
+const refused = async () => insecure();
+const nothing = { value: undefined };
+
+const LACKS = {
+    'navigator.storage': () => replace(navigator, 'storage', nothing),
+    getDirectory: () => replace(StorageManager.prototype, 'getDirectory', nothing),
+    'getDirectory, refused': () => replace(StorageManager.prototype, 'getDirectory', { value: refused }),
+    'getDirectoryHandle, refused': () =>
+        replace(FileSystemDirectoryHandle.prototype, 'getDirectoryHandle', { value: refused }),
+    createSyncAccessHandle: () => {
+        const { prototype } = FileSystemFileHandle;
+        const { createSyncAccessHandle } = prototype;
+        delete prototype.createSyncAccessHandle;
+        return () => Object.assign(prototype, { createSyncAccessHandle });
+    },
+    'createSyncAccessHandle, refused': () =>
+        replace(FileSystemFileHandle.prototype, 'createSyncAccessHandle', { value: refused }),
+    indexedDB: () => replace(globalThis, 'indexedDB', nothing),
+    'indexedDB, refused': () => replace(globalThis, 'indexedDB', { get: insecure }),
+    'indexedDB.open, refused': () => replace(IDBFactory.prototype, 'open', { value: insecure }),
+    'indexedDB.deleteDatabase, refused': () => replace(IDBFactory.prototype, 'deleteDatabase', { value: insecure }),
+    'indexedDB.databases': () => replace(IDBFactory.prototype, 'databases', nothing),
+    'indexedDB.databases, refused': () => replace(IDBFactory.prototype, 'databases', { value: refused }),
+    'navigator.locks': () => replace(navigator, 'locks', nothing),
+    'navigator.locks, refused': () => replace(LockManager.prototype, 'request', { value: refused }),
+};
+
+export const lack = (name) => LACKS[name]();
+
+const wanted = new URL(location.href).searchParams.get('lacks');
+if (wanted) lack(wanted);

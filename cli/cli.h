@@ -2,7 +2,7 @@
  * What the files of the command share: messages, exit codes, options of every sub-command, progress, times.
  *
  * The command uses nothing but the public velta.h. Messages go to stderr, answers to stdout. Exit codes: 0 done,
- * 1 failed, 2 the command line is wrong, 130 interrupted.
+ * 1 failed, 2 the command line is wrong, 3 salvaged with losses, 130 interrupted.
  */
 #ifndef VELTA_CLI_CLI_H
 #define VELTA_CLI_CLI_H
@@ -11,7 +11,7 @@
 
 #include "store/velta.h"
 
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_LOST = 3, CLI_INTERRUPTED = 130 };
 
 struct cli_command {
     const char *name;
@@ -20,7 +20,7 @@ struct cli_command {
     int (*run)(int argument_count, char **arguments);
 };
 extern const struct cli_command cli_import, cli_search, cli_apply, cli_inspect, cli_verify, cli_compact, cli_export,
-    cli_tag, cli_bench;
+    cli_tag, cli_bench, cli_salvage;
 
 /* Options that every sub-command takes; filled by cli_common_option. */
 struct cli_common {
@@ -62,6 +62,9 @@ int cli_status(const struct velta_error *error, const char *doing);
 /* The same for a call that took a filter (may be NULL): shows the place in it, where that is what failed. */
 int cli_filter_status(const struct velta_error *error, const char *doing, const char *filter);
 
+struct velta_options cli_options(const struct cli_common *common);
+/* After a failure because of damage: says on stderr what can be done. */
+void cli_hint_salvage(const char *path, enum velta_status status);
 /* Opens with what the common options say. Prints its own failure. */
 int cli_open(const struct cli_common *common, const char *path, bool read_only, bool must_exist, velta **db);
 /* The table named, or the only one when name is NULL. */
@@ -79,6 +82,9 @@ bool cli_interrupted(void);
  * failure.
  */
 int cli_check_output(const char *path, const char *store_path);
+
+/* Writes a file whole or not at all. Prints its own failure. */
+int cli_write_file(const char *path, const uint8_t *bytes, uint64_t size_bytes);
 
 /* "512M", "4G", "65536". */
 bool cli_parse_size(const char *text, uint64_t *size_bytes);

@@ -312,23 +312,35 @@ void cli_format_time(int64_t time_ms, char out[32]) {
 
 /* ---- stores ---- */
 
-int cli_open(const struct cli_common *common, const char *path, bool read_only, bool must_exist, velta **db) {
-    struct velta_error error;
-    struct velta_options options = {
+struct velta_options cli_options(const struct cli_common *common) {
+    return (struct velta_options){
         .memory_budget_bytes = common->memory_bytes ? common->memory_bytes : UINT64_C(8) << 30,
         .thread_count = common->threads,
         .simd = common->simd,
-        .read_only = read_only,
-        .must_exist = must_exist,
-        .progress = cli_progress(common, "opening"),
     };
+}
+
+void cli_hint_salvage(const char *path, enum velta_status status) {
+    if (status == VELTA_CORRUPT) {
+        fprintf(stderr, "'velta salvage %s FILE' writes what is whole to a new file, and lists what is lost\n", path);
+    }
+}
+
+int cli_open(const struct cli_common *common, const char *path, bool read_only, bool must_exist, velta **db) {
+    struct velta_error error;
+    struct velta_options options = cli_options(common);
+    options.read_only = read_only;
+    options.must_exist = must_exist;
+    options.progress = cli_progress(common, "opening");
     enum velta_status status = velta_open(path, &options, db, &error);
     cli_progress_end();
     if (status) {
         if (status == VELTA_NOT_FOUND) {
             return cli_fail(CLI_FAILED, "there is no store '%s'; 'velta import' makes one", path);
         }
-        return cli_fail(status == VELTA_CANCELLED ? CLI_INTERRUPTED : CLI_FAILED, "%s: %s", path, error.text);
+        int code = cli_fail(status == VELTA_CANCELLED ? CLI_INTERRUPTED : CLI_FAILED, "%s: %s", path, error.text);
+        cli_hint_salvage(path, status);
+        return code;
     }
     return CLI_OK;
 }
@@ -376,6 +388,22 @@ int cli_check_output(const char *path, const char *store_path) {
     bool has_log = access(log, F_OK) == 0;
     free(log);
     return has_log ? cli_fail(CLI_FAILED, "%s is a store with a log beside it: write to another file", path) : CLI_OK;
+}
+
+int cli_write_file(const char *path, const uint8_t *bytes, uint64_t size_bytes) {
+    size_t length = strlen(path);
+    char *beside = cli_allocate(length + 5);
+    memcpy(beside, path, length);
+    memcpy(beside + length, ".tmp", 5);
+    FILE *file = fopen(beside, "wb");
+    bool written = file && fwrite(bytes, 1, (size_t)size_bytes, file) == size_bytes;
+    written = file && fclose(file) == 0 && written && rename(beside, path) == 0;
+    int code = written ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
+    if (!written) {
+        remove(beside);
+    }
+    free(beside);
+    return code;
 }
 
 const char *cli_type_name(const struct velta_column *column, char out[64]) {

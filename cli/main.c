@@ -5,7 +5,8 @@
 #include "cli/cli.h"
 
 static const struct cli_command *const commands[] = {
-    &cli_import, &cli_search, &cli_apply, &cli_inspect, &cli_verify, &cli_compact, &cli_export, &cli_tag, &cli_bench,
+    &cli_import,  &cli_search,  &cli_apply,  &cli_inspect, &cli_verify,
+    &cli_salvage, &cli_compact, &cli_export, &cli_tag,     &cli_bench,
 };
 
 static void print_help(FILE *to) {
@@ -16,7 +17,7 @@ static void print_help(FILE *to) {
     fputs("\n'velta COMMAND --help' tells the options. A first round:\n\n"
           "  velta import --table packages --vectors embedding=vectors.npy rows.jsonl packages.velta\n"
           "  velta search --table packages --like vim --where \"section = 'editors'\" packages.velta\n\n"
-          "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted.\n",
+          "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 salvaged with losses, 130 interrupted.\n",
           to);
 }
 

@@ -1,7 +1,5 @@
 /* velta verify, compact, export, tag: looking after a store. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -11,7 +9,8 @@
 static const char verify_help[] =
     "[OPTION]... STORE\n\n"
     "Reads all of a store and checks everything: checksums, columns, keys, history, and every invariant of the\n"
-    "indexes. Changes nothing. Exits with 1 and says where when something is wrong.\n\n" CLI_COMMON_HELP;
+    "indexes. Changes nothing. Exits with 1 and says where when something is wrong; 'velta salvage' then saves the "
+    "rest.\n\n" CLI_COMMON_HELP;
 
 static int run_verify(int argument_count, char **arguments) {
     static const struct option options[] = {CLI_COMMON_OPTIONS};
@@ -37,6 +36,7 @@ static int run_verify(int argument_count, char **arguments) {
     cli_progress_end();
     if (status) {
         code = cli_status(&error, "verifying");
+        cli_hint_salvage(arguments[optind], status);
     } else {
         cli_note(&common, "%s is sound", arguments[optind]);
     }
@@ -140,22 +140,6 @@ static const char export_help[] =
     "Writes the whole store, indexes included, as one file that 'velta' and a browser can open. The same state gives\n"
     "the same bytes on every machine.\n\n" CLI_COMMON_HELP;
 
-static int write_file(const char *path, const uint8_t *bytes, uint64_t size_bytes) {
-    size_t length = strlen(path);
-    char *beside = cli_allocate(length + 5);
-    memcpy(beside, path, length);
-    memcpy(beside + length, ".tmp", 5);
-    FILE *file = fopen(beside, "wb");
-    bool written = file && fwrite(bytes, 1, (size_t)size_bytes, file) == size_bytes;
-    written = file && fclose(file) == 0 && written && rename(beside, path) == 0;
-    int code = written ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
-    if (!written) {
-        remove(beside);
-    }
-    free(beside);
-    return code;
-}
-
 static int run_export(int argument_count, char **arguments) {
     static const struct option options[] = {CLI_COMMON_OPTIONS};
     struct cli_common common = {0};
@@ -187,7 +171,7 @@ static int run_export(int argument_count, char **arguments) {
     if (status) {
         code = cli_status(&error, "exporting");
     } else {
-        code = write_file(arguments[optind + 1], bytes, size_bytes);
+        code = cli_write_file(arguments[optind + 1], bytes, size_bytes);
         velta_export_free(db, bytes, size_bytes);
         if (code == CLI_OK) {
             cli_note(&common, "%s: %.2f MB", arguments[optind + 1], (double)size_bytes / 1e6);

@@ -115,6 +115,12 @@ VELTA_MUST_USE enum velta_status table_load_live(struct table *table, const void
                                                  struct velta_error *error);
 VELTA_MUST_USE enum velta_status table_make_expiry(struct table *table, struct velta_error *error);
 VELTA_MUST_USE enum velta_status table_finish_load(struct table *table, struct velta_error *error);
+/*
+ * The same for a table of which bytes were lost: live rows without a key, and of several with the same key all but the
+ * newest, are not live afterwards. lost(context, row) is told of each of them.
+ */
+VELTA_MUST_USE enum velta_status table_finish_salvage(struct table *table, void (*lost)(void *context, uint32_t row),
+                                                      void *context, struct velta_error *error);
 /* Everything is in a checkpoint: nothing is dirty. */
 void table_clean(struct table *table);
 

@@ -88,7 +88,7 @@ static enum velta_status build_keys(struct table *table, struct velta_error *err
     return VELTA_OK;
 }
 
-enum velta_status table_finish_load(struct table *table, struct velta_error *error) {
+static enum velta_status check_all_slabs(struct table *table, struct velta_error *error) {
     enum velta_status status = VELTA_OK;
     for (size_t i = 0; status == VELTA_OK && i < table->column_count; i++) {
         status = check_slabs(table->columns[i], table->row_count, error);
@@ -96,5 +96,30 @@ enum velta_status table_finish_load(struct table *table, struct velta_error *err
     if (status == VELTA_OK && table->expiry) {
         status = check_slabs(table->expiry, table->row_count, error);
     }
+    return status;
+}
+
+enum velta_status table_finish_load(struct table *table, struct velta_error *error) {
+    enum velta_status status = check_all_slabs(table, error);
     return status == VELTA_OK && table->keys ? build_keys(table, error) : status;
+}
+
+enum velta_status table_finish_salvage(struct table *table, void (*lost)(void *context, uint32_t row), void *context,
+                                       struct velta_error *error) {
+    enum velta_status status = check_all_slabs(table, error);
+    if (status == VELTA_OK && table->keys) {
+        status = key_index_reserve(table->keys, table->live_count, error);
+    }
+    for (uint32_t row = table->row_count; status == VELTA_OK && table->keys && row-- > 0;) {
+        if (!bitmap_get(table->live.words, row)) {
+            continue;
+        }
+        if (column_is_null(table->key_column, row) || !key_index_insert(table->keys, row)) {
+            bitmap_clear(table->live.words, row);
+            table->live_count--;
+            table->live_dirty = true;
+            lost(context, row);
+        }
+    }
+    return status;
 }

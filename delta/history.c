@@ -34,6 +34,11 @@ enum velta_status history_create(struct memory *memory, const struct simd_kernel
     return VELTA_OK;
 }
 
+void history_begin(struct history *history, uint64_t sequence, int64_t time_ms) {
+    history->floor_sequence = history->last_sequence = sequence;
+    history->floor_time_ms = history->last_time_ms = time_ms;
+}
+
 static bool chunk_is_slab(size_t capacity_bytes) {
     return capacity_bytes <= SLAB_MAX_BYTES;
 }

@@ -58,6 +58,10 @@ VELTA_MUST_USE enum velta_status history_sequence_at(const struct history *histo
 /* Whether the state just after `sequence` can be read. */
 bool history_keeps(const struct history *history, uint64_t sequence);
 
+/* Nothing is known of what was before: the past begins just after `sequence`. For a history just created. */
+void history_begin(struct history *history, uint64_t sequence, int64_t time_ms);
+/* Whether the row's death is in the history. */
+bool history_has_died(const struct history *history, uint32_t row);
 /* When a row was born; false where that is no longer known (at or before the floor). */
 bool history_birth(const struct history *history, uint32_t row, uint64_t *sequence, int64_t *time_ms);
 /* State just after `sequence` (which is kept). Rows not yet born or dead then: false. */

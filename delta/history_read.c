@@ -114,6 +114,10 @@ size_t history_first_death_after(const struct history *history, uint64_t sequenc
     return low;
 }
 
+bool history_has_died(const struct history *history, uint32_t row) {
+    return history_find(history, row, HISTORY_DEATH_COLUMN) != NULL;
+}
+
 bool history_row_alive(const struct history *history, const struct table *table, uint32_t row, uint64_t sequence) {
     if (row >= history_born_until(history, table->row_count, sequence)) return false;
     if (bitmap_get(table->live.words, row)) return true;

@@ -380,11 +380,15 @@ static enum velta_status storage_replay_step(struct storage *storage, struct vel
 }
 
 enum velta_status storage_check_segment(const struct segment *segment, const void *bytes, struct velta_error *error) {
+    static const char *const kinds[] = {"unknown", "schema", "dictionary", "rows", "column",
+                                        "vectors", "codes",  "history",    "graph"}; /* docs/FORMAT.md */
     if (hash_bytes(bytes, (size_t)segment->size_bytes) == segment->checksum) return VELTA_OK;
-    return velta_fail(error, VELTA_CORRUPT, segment->offset,
-                      "the checksum of segment %u/%u/%u/%u does not match its %llu bytes", segment->key.kind,
-                      segment->key.table, segment->key.column, segment->key.part,
-                      (unsigned long long)segment->size_bytes);
+    uint32_t kind = segment->key.kind < sizeof kinds / sizeof *kinds ? segment->key.kind : 0;
+    return velta_fail(
+        error, VELTA_CORRUPT, segment->offset,
+        "the file is damaged: the %llu bytes of %s, table %u, column %u, part %u, do not match their checksum",
+        (unsigned long long)segment->size_bytes, kinds[kind], segment->key.table, segment->key.column,
+        segment->key.part);
 }
 
 static enum velta_status storage_read_step(struct storage *storage, struct velta_error *error) {

@@ -22,6 +22,7 @@ struct compaction {
     uint64_t *points; /* sequences of the tags to be kept */
     struct snapshot_state fresh;
     uint32_t rows_dropped;
+    bool salvaging; /* rows that lack a required value go, dead ones that history shows included */
 };
 
 /* ---- what stays */
@@ -149,11 +150,25 @@ static enum velta_status share_indexes(struct compaction *compaction, const stru
     return VELTA_OK;
 }
 
+/* Rows of a salvaged table whose required values are lost are not kept for history either. */
+static void drop_incomplete(const struct table *table, uint64_t *keep) {
+    for (size_t c = 0; c < table->column_count; c++) {
+        for (uint32_t row = 0; table->columns[c]->spec.required && row < table->row_count; row++) {
+            if (bitmap_get(keep, row) && column_is_null(table->columns[c], row)) {
+                bitmap_clear(keep, row);
+            }
+        }
+    }
+}
+
 static enum velta_status fill_table(struct compaction *compaction, const struct snapshot_table *old, uint64_t *keep,
                                     uint32_t *row_map, struct snapshot_table *made, struct velta_error *error) {
     size_t point_count = compaction->options->keep_tag_count;
     uint64_t from = keep_from(compaction, old->history);
     history_needed_rows(old->history, from, compaction->points, point_count, keep);
+    if (compaction->salvaging) {
+        drop_incomplete(old->table, keep);
+    }
     enum velta_status status = table_vacuum_keeping(old->table, keep, &made->table, row_map, error);
     status = status ? status
                     : history_compact(old->history, old->table, row_map, from, compaction->points, point_count,
@@ -287,6 +302,14 @@ static enum velta_status run(struct compaction *compaction, struct velta_error *
     }
     replace_state(compaction);
     return db->storage ? clean_files(db, error) : VELTA_OK;
+}
+
+enum velta_status compact_salvaged(struct velta *db, const struct velta_progress *progress, struct velta_error *error) {
+    struct velta_compact_options options = {.keep_since_ms = INT64_MIN, .progress = *progress};
+    struct compaction compaction = {.db = db, .options = &options, .salvaging = true};
+    enum velta_status status = run(&compaction, error);
+    destroy_tables(db->memory, compaction.fresh.tables, db->state.tables, db->state.table_count);
+    return status;
 }
 
 enum velta_status velta_compact(velta *db, const struct velta_compact_options *options,

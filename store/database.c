@@ -129,8 +129,8 @@ enum velta_status database_make_handles(struct velta *db, struct velta_error *er
 
 /* ---- opening */
 
-static enum velta_status check_options(const char *path, const struct velta_options *options,
-                                       struct velta_error *error) {
+enum velta_status database_check_options(const char *path, const struct velta_options *options,
+                                         struct velta_error *error) {
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
         if (options->reserved[i] != 0) {
             return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "reserved fields of the options must be zero");
@@ -152,7 +152,7 @@ static enum velta_status check_options(const char *path, const struct velta_opti
     return VELTA_OK;
 }
 
-static void database_free(struct velta *db, bool close_host) {
+void database_free(struct velta *db, bool close_host) {
     struct memory *memory = db->memory;
     if (db->executor_made) {
         host_executor_destroy(memory, &db->executor);
@@ -176,8 +176,7 @@ static void database_free(struct velta *db, bool close_host) {
     memory_destroy(memory);
 }
 
-static enum velta_status database_create(const struct velta_options *options, struct velta **out,
-                                         struct velta_error *error) {
+enum velta_status database_create(const struct velta_options *options, struct velta **out, struct velta_error *error) {
     const char *forced = options->simd ? options->simd : host_simd_forced();
     const struct simd_kernels *simd = simd_select(forced);
     if (!simd) {
@@ -273,7 +272,7 @@ enum velta_status velta_open(const char *path, const struct velta_options *optio
     struct velta *db = NULL;
     options = options ? options : &defaults;
     *out = NULL;
-    enum velta_status status = check_options(path, options, error);
+    enum velta_status status = database_check_options(path, options, error);
     status = status ? status : database_create(options, &db, error);
     if (status) {
         return status;
@@ -296,7 +295,7 @@ enum velta_status velta_import(const void *bytes, uint64_t size_bytes, const str
     struct velta *db = NULL;
     options = options ? options : &defaults;
     *out = NULL;
-    enum velta_status status = check_options(NULL, options, error);
+    enum velta_status status = database_check_options(NULL, options, error);
     if (!status && options->host) {
         status = velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "an import is in memory and takes no host");
     }

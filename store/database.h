@@ -90,6 +90,12 @@ static inline struct table *database_rows(const struct velta_table *handle) {
     return database_table(handle)->table;
 }
 
+VELTA_MUST_USE enum velta_status database_check_options(const char *path, const struct velta_options *options,
+                                                        struct velta_error *error);
+/* An empty database without storage. */
+VELTA_MUST_USE enum velta_status database_create(const struct velta_options *options, struct velta **out,
+                                                 struct velta_error *error);
+void database_free(struct velta *db, bool close_host);
 /* The clock of changes, never going back. */
 int64_t database_now(struct velta *db);
 /* Fails when the handle or database cannot be used (dropped table, call from inside a callback). */
@@ -153,12 +159,23 @@ void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, fl
 VELTA_MUST_USE enum velta_status replay_log(struct velta *db, const struct velta_progress *progress,
                                             struct velta_error *error);
 
+/* One change of the log: checked against the state, then applied. */
+VELTA_MUST_USE enum velta_status replay_change(struct velta *db, const struct change *change,
+                                               struct velta_error *error);
+/* The same for one row's part of a change of rows that are there, whose place in the order is known to be right. */
+VELTA_MUST_USE enum velta_status replay_piece(struct velta *db, const struct change *piece, struct velta_error *error);
+
 /* ---- checkpoint.c ---- */
 VELTA_MUST_USE enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state, bool all,
                                                 const struct velta_progress *progress, struct velta_error *error);
 /* Reads the state from the storage just opened. */
 VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress,
                                                  struct velta_error *error);
+
+/* ---- compact.c ---- */
+/* Drops the dead rows and the texts that salvage left in a database in memory; all history that is there stays. */
+VELTA_MUST_USE enum velta_status compact_salvaged(struct velta *db, const struct velta_progress *progress,
+                                                  struct velta_error *error);
 
 /* ---- write_delta.c ---- */
 /*

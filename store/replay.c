@@ -94,6 +94,27 @@ static enum velta_status check_change(struct velta *db, const struct change *cha
     return check_rows_change(db, change, error);
 }
 
+static enum velta_status apply_checked(struct velta *db, const struct change *change, struct velta_error *error) {
+    uint32_t added = 0;
+    enum velta_status status = apply_reserve(db, change, &added, error);
+    if (status) {
+        apply_abandon(db);
+    } else {
+        apply_change(db, change);
+    }
+    return status;
+}
+
+enum velta_status replay_change(struct velta *db, const struct change *change, struct velta_error *error) {
+    enum velta_status status = check_change(db, change, error);
+    return status ? status : apply_checked(db, change, error);
+}
+
+enum velta_status replay_piece(struct velta *db, const struct change *piece, struct velta_error *error) {
+    enum velta_status status = check_rows_change(db, piece, error);
+    return status ? status : apply_checked(db, piece, error);
+}
+
 /* Memory is not damage; everything else that a change of the log meets is. */
 static enum velta_status damage(enum velta_status status, uint64_t offset, struct velta_error *error) {
     char text[sizeof error->text];
@@ -115,21 +136,14 @@ static enum velta_status replay_body(struct velta *db, const void *body, size_t 
     }
     for (;;) {
         struct change change = {0};
-        uint32_t added = 0;
         status = record_reader_next(reader, &schema, &change, &more, error);
         if (status || !more) {
             break;
         }
-        status = check_change(db, &change, error);
+        status = replay_change(db, &change, error);
         if (status) {
             break;
         }
-        status = apply_reserve(db, &change, &added, error);
-        if (status) {
-            apply_abandon(db);
-            break;
-        }
-        apply_change(db, &change);
     }
     record_reader_close(reader);
     return status;

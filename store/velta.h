@@ -143,6 +143,43 @@ void velta_get_stats(const velta *db, struct velta_stats *stats);
 VELTA_MUST_USE enum velta_status velta_verify(velta *db, const struct velta_progress *progress,
                                               struct velta_error *error);
 
+/* ---- Salvage: what is left of a damaged database ---------------------------------------------------------------- */
+
+enum velta_loss_kind {
+    VELTA_LOSS_VALUES = 1, /* values of one column are NULL in these rows */
+    VELTA_LOSS_ROWS,       /* rows are gone: a required value of theirs is lost, now and in the past */
+    VELTA_LOSS_DELETIONS,  /* which rows were deleted is not known: they are back */
+    VELTA_LOSS_EXPIRY,     /* these rows do not expire */
+    VELTA_LOSS_HISTORY,    /* the past of a table, as it was before the last checkpoint */
+    VELTA_LOSS_CHANGES,    /* changes were not applied: of one row, or all that came after `sequence` */
+    VELTA_LOSS_NOTHING,    /* damaged, but made anew from what is whole */
+};
+struct velta_loss {
+    enum velta_loss_kind kind;
+    const char *table;  /* NULL: the whole database */
+    const char *column; /* NULL: all of them */
+    uint32_t first_row; /* numbers as they were in the damaged database; with row_count 0: not of single rows */
+    uint32_t row_count; /* a loss is in these rows; not each of them need have it */
+    uint64_t sequence;  /* CHANGES: the last change before; 0: not known */
+    int64_t time_ms;    /* when that was */
+    bool in_log;        /* offset is one of the log, else of the data file */
+    uint64_t offset;    /* of the damaged bytes; VELTA_NO_OFFSET: no single place */
+    uint64_t size_bytes;
+    char text[240]; /* one sentence */
+};
+/* Told of each loss; `loss` and its strings live during the call only. Must not call the database. */
+typedef void velta_loss_function(void *context, const struct velta_loss *loss);
+/*
+ * Reads what is whole of a damaged database into a database in memory, for export; the files are never written to. Bytes
+ * whose checksum is wrong are not used, and what they held is reported, whatever it was: nothing is lost in silence.
+ * options as for velta_open; a host given stays the caller's. What changes of the log rest on lost values is left out;
+ * rows may be renumbered. Indexes made anew are linked by velta_index. Fails with LOCKED, NOT_FOUND, VERSION, memory,
+ * CANCELLED, and CORRUPT when nothing can be read at all; losses may have been reported before.
+ */
+VELTA_MUST_USE enum velta_status velta_salvage(const char *path, const struct velta_options *options,
+                                               velta_loss_function *report, void *context, velta **out,
+                                               struct velta_error *error);
+
 /* ---- Tables --------------------------------------------------------------------------------------------------- */
 
 VELTA_MUST_USE enum velta_status velta_table_create(velta *db, const char *name, const struct velta_column *columns,

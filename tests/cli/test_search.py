@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
 from command import (CHECKED, exported, facts, run_tests, small_rows, small_store, unit_vectors,  # noqa: E402
                      velta, write_rows)
 
-COMMANDS = ['import', 'search', 'apply', 'inspect', 'verify', 'compact', 'export', 'tag', 'bench']
+COMMANDS = ['import', 'search', 'apply', 'inspect', 'verify', 'salvage', 'compact', 'export', 'tag', 'bench']
 
 
 def nearest(vectors, query, k, among=None):

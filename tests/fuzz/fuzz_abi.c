@@ -129,12 +129,31 @@ static char *take_text(void) {
 
 /* Mostly a name that is there. */
 static const char *take_name(void) {
-    static const char *const names[] = {"id", "word", "size", "v", "h", "t", "u", "tag"};
-    uint32_t choice = take_below(16);
-    if (choice == 0) return take_text();
-    if (choice < 8) return names[choice];
-    const struct velta_column *column = world.table ? abi_column_at(world.table, choice - 8) : NULL;
-    return column ? column->name : names[choice - 8];
+    static const char *const names[] = {"id", "word", "size", "score", "flag", "made", "blob",
+                                        "v",  "h",    "c",    "t",     "u",    "tag"};
+    enum { NAMES = sizeof names / sizeof names[0] };
+    uint32_t choice = take_below(NAMES + 9);
+    if (choice < NAMES) return names[choice];
+    if (choice == NAMES) return take_text();
+    const struct velta_column *column = world.table ? abi_column_at(world.table, choice - NAMES - 1) : NULL;
+    return column ? column->name : names[choice - NAMES];
+}
+/* Mostly one of these, which fit the call; NULL for none. */
+static const char *take_one_of(const char *const *names, uint32_t count) {
+    uint32_t choice = take_below(count + 2);
+    return choice < count ? names[choice] : choice == count ? NULL : take_name();
+}
+static const char *take_vector_name(void) {
+    static const char *const names[] = {"v", "v", "h", "c"};
+    return take_one_of(names, 4);
+}
+static const char *take_number_name(void) {
+    static const char *const names[] = {"size", "score", "made", "id"};
+    return take_one_of(names, 4);
+}
+static const char *take_group_name(void) {
+    static const char *const names[] = {"flag", "word", "size", "flag"};
+    return take_one_of(names, 4);
 }
 static const char *maybe_name(void) {
     return take_below(4) == 0 ? NULL : take_name();
@@ -334,7 +353,7 @@ static void call_write(uint32_t choice) {
         return;
     }
     if (choice == 3) {
-        const char *column = take_name();
+        const char *column = take_vector_name();
         size_t dimensions = dimensions_of(column);
         count = take_below(6);
         struct velta_delta *deltas = block(count * sizeof *deltas);
@@ -362,7 +381,7 @@ static void call_write(uint32_t choice) {
 
 static void call_search(void) {
     size_t selected;
-    const char *column = maybe_name();
+    const char *column = take_vector_name();
     const char *where = take_filter();
     size_t queries = take_below(3);
     uint32_t k = take_below(8) == 7 ? (uint32_t)take(2) : take_below(12);
@@ -395,15 +414,16 @@ static void call_read(uint32_t choice) {
         (void)abi_vector_of_text(world.table, column, text, strlen(text), take_below(2) ? copy : NULL, &found);
         (void)abi_get_chain(world.table, column, (uint32_t)take_key(), &world.result);
     } else if (choice == 11) {
-        struct velta_aggregate aggregates[2] = {{(enum velta_aggregate_kind)take_below(7), maybe_name()},
-                                                {(enum velta_aggregate_kind)take_below(7), column}};
+        struct velta_aggregate aggregates[2] = {{(enum velta_aggregate_kind)(1 + take_below(6)), take_number_name()},
+                                                {VELTA_COUNT, NULL}};
         const char *where = take_filter();
-        (void)abi_aggregate(world.table, where, aggregates, take_below(3), maybe_name(), take_below(6), take_below(3),
-                            &world.result);
+        (void)abi_aggregate(world.table, where, aggregates, take_below(3), take_group_name(), take_below(6),
+                            take_below(2), &world.result);
     } else {
         const char *where = take_filter();
         const char *const *columns = take_names(&count);
-        (void)abi_top(world.table, where, column, take_below(2), take_below(40), columns, count, &world.result);
+        (void)abi_top(world.table, where, take_number_name(), take_below(2), take_below(40), columns, count,
+                      &world.result);
     }
     read_result();
 }
@@ -503,6 +523,8 @@ static void call_store(uint32_t choice) {
 
 static void call(void) {
     uint32_t choice = take_below(KINDS);
+    if (choice == KINDS - 1) choice = 2; /* rows are what everything else needs */
+    if (choice == KINDS - 2) choice = 8;
     world.table = abi_table_at(world.db, take_below(3));
     if (!world.table) world.table = abi_table_at(world.db, 0);
     if (choice < 2) {

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIMENSIONS = 24, MOST_ROWS = 3000, SCALE = 10000, START_MS = 1000000, MOST_K = 16384 };
+enum { DIMENSIONS = 24, MOST_ROWS = 3000, SCALE = 10000, START_MS = 1000000, MOST_K = 16384, MOST_QUERIES = 4 };
 #define SLACK 2e-6
 #define FLOOR 0.96
 
@@ -210,7 +210,8 @@ struct question {
     uint32_t k;
     bool exact;
     bool past;
-    float query[DIMENSIONS];
+    size_t slots; /* where its slots begin: several queries may be asked in one call */
+    const float *query;
 };
 
 static bool is_candidate(const struct question *question, const struct row *row, bool with_vector) {
@@ -227,8 +228,8 @@ static void differ(const struct world *world, const struct question *question, c
 /* The rows given, one after another; marks them. Returns the last distance. */
 static double check_given(const struct world *world, const struct question *question, const velta_result *result,
                           size_t count, bool *given) {
-    const uint32_t *rows = velta_result_rows(result);
-    const float *distances = velta_result_distances(result);
+    const uint32_t *rows = velta_result_rows(result) + question->slots;
+    const float *distances = velta_result_distances(result) + question->slots;
     for (size_t i = 0; i < count; i++) {
         uint32_t at = rows[i];
         if (at >= question->state->count || given[at]) differ(world, question, "a row again, or none", at, (double)i);
@@ -246,22 +247,24 @@ static double check_given(const struct world *world, const struct question *ques
 
 static void compare(const struct world *world, const struct question *question, const velta_result *result) {
     static bool given[MOST_ROWS];
+    const uint32_t *rows = velta_result_rows(result) + question->slots;
+    const float *distances = velta_result_distances(result) + question->slots;
+    const struct velta_explain *explain = velta_result_explain(result, question->slots / question->k);
     size_t matching = 0, candidates = 0, nearer = 0, count = 0;
     memset(given, 0, sizeof given);
     for (uint32_t at = 0; at < question->state->count; at++) {
         matching += is_candidate(question, &question->state->rows[at], false);
         candidates += is_candidate(question, &question->state->rows[at], true);
     }
-    while (count < question->k && velta_result_rows(result)[count] != VELTA_NO_ROW)
+    while (count < question->k && rows[count] != VELTA_NO_ROW)
         count++;
     size_t expected = candidates < question->k ? candidates : question->k;
     if (count != expected) differ(world, question, "how many", (double)count, (double)expected);
     for (size_t i = count; i < question->k; i++)
-        if (velta_result_rows(result)[i] != VELTA_NO_ROW || !isinf(velta_result_distances(result)[i]))
-            differ(world, question, "an empty slot", (double)i, (double)velta_result_distances(result)[i]);
-    if (velta_result_explain(result, 0)->matching_rows != matching)
-        differ(world, question, "matching rows", (double)velta_result_explain(result, 0)->matching_rows,
-               (double)matching);
+        if (rows[i] != VELTA_NO_ROW || !isinf(distances[i]))
+            differ(world, question, "an empty slot", (double)i, (double)distances[i]);
+    if (explain->matching_rows != matching)
+        differ(world, question, "matching rows", (double)explain->matching_rows, (double)matching);
     double last = check_given(world, question, result, count, given);
     for (uint32_t at = 0; at < question->state->count; at++) {
         const struct row *row = &question->state->rows[at];
@@ -289,21 +292,29 @@ static void ask(struct world *world) {
                                 .past = random_chance(random, 30)};
     question.state = question.past ? world->then : world->now;
     question.moment_ms = question.past ? world->then->time_ms : world->now_ms;
-    random_vector(random, question.query, DIMENSIONS);
-    if (world->now->count > 0 && random_chance(random, 20))
-        memcpy(question.query, world->now->rows[random_below(random, world->now->count)].vector, sizeof question.query);
-    if (random_chance(random, 1)) memset(question.query, 0, sizeof question.query);
+    float queries[MOST_QUERIES][DIMENSIONS];
+    size_t query_count = random_chance(random, 80) ? 1 : 1 + (size_t)random_below(random, MOST_QUERIES);
+    for (size_t q = 0; q < query_count; q++) {
+        random_vector(random, queries[q], DIMENSIONS);
+        if (world->now->count > 0 && random_chance(random, 20))
+            memcpy(queries[q], world->now->rows[random_below(random, world->now->count)].vector, sizeof queries[q]);
+        if (random_chance(random, 1)) memset(queries[q], 0, sizeof queries[q]);
+    }
     char where[64];
     snprintf(where, sizeof where, "number < %" PRId64, question.below);
-    struct velta_search search = {.queries = question.query,
-                                  .query_count = 1,
+    struct velta_search search = {.queries = queries[0],
+                                  .query_count = query_count,
                                   .k = question.k,
                                   .where = question.below < 0 ? NULL : where,
                                   .at_ms = question.past ? world->then->time_ms : 0,
                                   .exact = question.exact};
     velta_result *result;
     ok(velta_search(world->table, &search, &result, &error), &error);
-    compare(world, &question, result);
+    for (size_t q = 0; q < query_count; q++) {
+        question.query = queries[q];
+        question.slots = q * question.k;
+        compare(world, &question, result);
+    }
     velta_result_free(result);
 }
 

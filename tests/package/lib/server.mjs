@@ -47,9 +47,9 @@ function send(response, headers, status, type, body) {
 
 /**
  * options: root (a folder), mounts ({ '/prefix/': folder }), routes ({ '/path': async (request) => { status, type,
- * body } }), isolated (COOP and COEP), policy (the Content-Security-Policy).
+ * body } }), isolated (COOP and COEP), policy (the Content-Security-Policy), anyOrigin (pages of others may fetch).
  */
-export async function startServer({ root, mounts = {}, routes = {}, isolated = false, policy }) {
+export async function startServer({ root, mounts = {}, routes = {}, isolated = false, policy, anyOrigin = false }) {
     const headers = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
     if (isolated) {
         headers['Cross-Origin-Opener-Policy'] = 'same-origin';
@@ -57,6 +57,7 @@ export async function startServer({ root, mounts = {}, routes = {}, isolated = f
         headers['Cross-Origin-Resource-Policy'] = 'same-origin';
     }
     if (policy) headers['Content-Security-Policy'] = policy;
+    if (anyOrigin) headers['Access-Control-Allow-Origin'] = '*';
     const folders = Object.entries({ ...mounts, '/': root });
     const answer = async (request, response) => {
         const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname).replace(

@@ -222,7 +222,8 @@ package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(sc
 	$(BUILD)/setup/package_test)
 
 # test_with: seconds a fuzzer runs, further arguments of the runner.
-test_needs := native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) $(package_tests)
+test_needs := native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) \
+	$(package_tests)
 test_with = $(run_env) $(PYTHON) tests/run --jobs $(JOBS) --fuzz-seconds $1 $2 $(test_binaries) $(scripts)
 whole = $(if $(TESTS),,--figures $1)
 

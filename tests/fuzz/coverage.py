@@ -17,7 +17,7 @@ AIMS = {
     'filter': ['core/filter*.c', 'core/number.c', 'core/time_text.c'],
     'import': ['cli/columns.c', 'cli/rows.c', 'cli/schema.c', 'cli/vectors.c'],
     'log': ['delta/storage_open.c', 'delta/record_body.c', 'delta/record_read.c', 'store/replay.c', 'store/apply.c'],
-    'manifest': ['delta/storage*.c', 'store/checkpoint.c', 'store/database.c'],
+    'manifest': ['delta/storage*.c', 'store/checkpoint.c', 'store/database.c', 'store/salvage*.c'],
     'snapshot': ['delta/snapshot*.c', 'delta/history_image.c', 'core/column_image.c', 'core/table_load.c',
                  'hnsw/image.c', 'hnsw/check.c'],
 }

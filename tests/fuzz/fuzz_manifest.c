@@ -4,11 +4,12 @@
  *
  * An input is not the files but what is done to them, so that it is short and outlives changes of the format: bytes 0
  * and 1 choose whose DATA and whose LOG to take of four lives of one store, byte 2 what is not repaired afterwards,
- * byte 3 what is done with a database that opens; then edits of 16 bytes each: kind, two choices, how the number is
+ * byte 3 what is done (32: salvage first); then edits of 16 bytes each: kind, two choices, how the number is
  * made, u32 place, u64 number. Fields as docs/FORMAT.md gives them.
  *
- * Whatever opens can be used, and what was sound stays sound over writing, closing, opening and checkpoints. Where no
- * checksum was repaired, the state must be one that the store really had: damage is never returned as data.
+ * Whatever opens, or is salvaged, can be used, and what was sound stays sound over writing, closing, opening and
+ * checkpoints. Where no checksum was repaired, the state must be one that the store really had: damage is never
+ * returned as data.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -476,6 +477,33 @@ static void use(velta *db, struct fake_storage *fake, struct velta_host *host, u
     assert_ok(velta_close(db, &error), &error);
 }
 
+static void count_loss(void *context, const struct velta_loss *loss) {
+    fuzz_demand(loss->kind >= VELTA_LOSS_VALUES && loss->kind <= VELTA_LOSS_NOTHING && loss->text[0] != '\0');
+    ++*(size_t *)context;
+}
+
+/*
+ * What is whole is read beside the files, which stay as they are. Nothing repaired: what is read is sound. Nothing
+ * damaged: nothing is lost.
+ */
+static void salvage(struct fake_storage *fake, struct velta_host *host, unsigned keep, bool whole) {
+    const struct velta_options options = fuzz_options_over(host, fake);
+    uint64_t hashes[2];
+    struct velta_error error;
+    size_t losses = 0;
+    velta *db = NULL;
+    for (unsigned i = 0; i < 2; i++)
+        hashes[i] = hash_bytes(fake->now[i].bytes, (size_t)fake->now[i].size_bytes);
+    enum velta_status status = velta_salvage(NULL, &options, count_loss, &losses, &db, &error);
+    fuzz_demand(!whole || (!status && losses == 0));
+    for (unsigned i = 0; i < 2; i++)
+        fuzz_demand(hashes[i] == hash_bytes(fake->now[i].bytes, (size_t)fake->now[i].size_bytes));
+    if (status) return;
+    if (keep == KEEP_ALL) assert_ok(velta_verify(db, NULL, &error), &error);
+    fuzz_use(db);
+    assert_ok(velta_close(db, &error), &error);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes) {
     if (state_count == 0) make_lives();
     if (size_bytes < HEAD_BYTES) return 0;
@@ -497,8 +525,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes) {
     struct velta_error error;
     set_pair(&fake, &pair);
     drop_pair(&pair);
+    bool whole = edits == 0 && data[0] % LIVES == data[1] % LIVES;
+    if (data[3] & 32) salvage(&fake, &host, keep, whole);
     velta *db = open_pair(&fake, &host, &error);
-    fuzz_demand(db || edits > 0 || data[0] % LIVES != data[1] % LIVES);
+    fuzz_demand(db || !whole);
     if (db) {
         if (keep == KEEP_ALL) fuzz_demand(is_known(digest(db)));
         use(db, &fake, &host, data[3]);

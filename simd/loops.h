@@ -143,8 +143,8 @@ typedef uint32_t *(*loop_expand_function)(uint64_t word, uint32_t base, uint32_t
 /*
  * Bitmap to ids: counted first, which costs little beside the writing and tells two things. How far one may write
  * carelessly: the last 64 ids are written exactly (and while ids are to come, so are words). And what the words are
- * like: mostly empty (skipped, and the branch is foreseen), of few bits (four ids are written for every word, so that no
- * branch depends on the data), or full of them (the set's own expansion is faster).
+ * like: mostly empty (skipped, and the branch is foreseen), of few bits (four ids are written for every word, so that
+ * no branch depends on the data), or full of them (the set's own expansion is faster).
  */
 LOOP size_t loop_bits_to_ids(const uint64_t *a, size_t words, uint32_t base, uint32_t *out, size_t total,
                              loop_expand_function expand) {

@@ -1,5 +1,5 @@
 /*
- * Filtered search under a clock: whatever costs are measured, only the way changes, and every answer is whole and right.
+ * Filtered search under a clock: whatever costs are measured, only the way changes; every answer is whole and right.
  * Further: the most rows that may be asked for, distances that are no numbers, refused memory before linking.
  */
 #include "core/bitmap.h"

@@ -92,3 +92,19 @@ export async function failingRestore({ createDatabase, open, restore, deleteData
     await deleteDatabase(name, options);
     return { code, keys, calls };
 }
+
+/** Takes the handle of a database's file `data`, until this worker ends. */
+export async function holdData(velta, directory, name) {
+    let folder = await navigator.storage.getDirectory();
+    for (const part of [...directory.split('/'), name]) folder = await folder.getDirectoryHandle(part);
+    const file = await folder.getFileHandle('data');
+    for (let left = 20; ; left--) {
+        try {
+            globalThis.heldData = await file.createSyncAccessHandle();
+            return;
+        } catch (error) {
+            if (left === 0) throw error; /* a worker that has ended lets go of it a moment later */
+            await new Promise((done) => setTimeout(done, 100));
+        }
+    }
+}

@@ -21,6 +21,8 @@ only('browser', 'Node has no OPFS').describe('OPFS underneath', () => {
         ['write', 'failure', 'IO'],
         ['write', 'short', 'FULL'],
         ['write', 'long', 'IO'],
+        ['write', 'none', 'FULL'],
+        ['write', 'unknown', 'IO'],
         ['flush', 'failure', 'IO'],
         ['truncate', 'failure', 'IO'],
         ['read', 'failure', 'IO'],

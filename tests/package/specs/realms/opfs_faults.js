@@ -22,6 +22,8 @@ const FAULTS = {
     },
     short: (real, bytes, place) => real(bytes.subarray(0, bytes.length >> 1), place),
     long: (real, bytes, place) => real(bytes, place) + 1,
+    none: () => 0,
+    unknown: (real, bytes, place) => void real(bytes, place),
 };
 
 /** The n-th call of `method` fails as told; what was acknowledged before is there afterwards, and nothing half. */

@@ -15,7 +15,7 @@ const PAGE_BYTES = 65_536;
 
 // ---- growth
 
-/** What happens to growing: let through; refused always; or counted, the `failAt`-th refused, perhaps all from there. */
+/** What happens to growing: let through; refused always; or counted, the `failAt`-th refused, or all from it. */
 const growth = { mode: 'free', count: 0, refused: 0, failAt: 0, always: false, generous: false };
 const grow = WebAssembly.Memory.prototype.grow;
 WebAssembly.Memory.prototype.grow = function (pages) {

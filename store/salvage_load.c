@@ -2,7 +2,7 @@
  * Salvage of a checkpoint: each segment by itself.
  *
  * A segment that cannot be read, or whose content is refused, takes with it what it held and no more:
- *  - dictionary: its entries become stand-ins, so that the codes of the others stay right; values that used it are NULL;
+ *  - dictionary: its entries become stand-ins, so the codes of the others stay right; values that used it are NULL;
  *  - live bitmap: deaths are in the history too; without it all rows are live, because losing them all would be worse;
  *  - column, vectors: NULL in the slab's rows; rows without a required value, or without a key, are dropped at the end;
  *  - codes: the index is made anew from the vectors; of a codes-only column these are the values, which become NULL;

@@ -170,7 +170,7 @@ struct velta_loss {
 /* Told of each loss; `loss` and its strings live during the call only. Must not call the database. */
 typedef void velta_loss_function(void *context, const struct velta_loss *loss);
 /*
- * Reads what is whole of a damaged database into a database in memory, for export; the files are never written to. Bytes
+ * Reads what is whole of a damaged database into one in memory, for export; the files are never written to. Bytes
  * whose checksum is wrong are not used, and what they held is reported, whatever it was: nothing is lost in silence.
  * options as for velta_open; a host given stays the caller's. What changes of the log rest on lost values is left out;
  * rows may be renumbered. Indexes made anew are linked by velta_index. Fails with LOCKED, NOT_FOUND, VERSION, memory,

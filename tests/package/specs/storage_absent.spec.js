@@ -62,16 +62,18 @@ function absence(what, test) {
     }).timeout(20_000);
 }
 
-inBrowser('storage that is not there', () => {
-    let snapshot;
-    before(async () => {
-        await init();
-        const db = await open(temporaryName(), { storage: 'memory' });
-        db.table('rows', SCHEMA).insert([{ id: 1 }]);
-        snapshot = db.export();
-        await db.close();
-    });
-    after(() => figure('storage_absences', absences));
+let snapshot;
+
+async function makeSnapshot() {
+    await init();
+    const db = await open(temporaryName(), { storage: 'memory' });
+    db.table('rows', SCHEMA).insert([{ id: 1 }]);
+    snapshot = db.export();
+    await db.close();
+}
+
+inBrowser('IndexedDB that is not there', () => {
+    before(makeSnapshot);
 
     for (const what of ['indexedDB', 'indexedDB, refused', 'indexedDB.open, refused']) {
         absence(`IndexedDB: ${what}`, async () => {
@@ -104,6 +106,11 @@ inBrowser('storage that is not there', () => {
             }),
         );
     }
+});
+
+inBrowser('OPFS that is not there', () => {
+    before(makeSnapshot);
+    after(() => figure('storage_absences', absences));
 
     for (const what of [
         'navigator.storage',

@@ -23,7 +23,7 @@ enum { SLOWER = 8 };
 enum { SLOWER = 1 };
 #endif
 enum { MANY = 20000, LONG_DIMENSIONS = 16 }; /* of the table with several parts of everything */
-enum { MAX_LOSSES = 4096, DAMAGES = 24000 / SLOWER, CRAFTED = 6000 / SLOWER };
+enum { MAX_LOSSES = 4096, DAMAGES = 12000 / SLOWER, CRAFTED = 4000 / SLOWER };
 
 /* ---- what salvage says */
 

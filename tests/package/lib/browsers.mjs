@@ -87,6 +87,7 @@ export async function launch(engine, { profile, isPrivate = false, answerMs = AN
         open: async (url) => openTab(engine, await context.newPage(), url),
         close: () => browser.close(),
         kill: async () => {
+            if (child.exitCode !== null || child.signalCode !== null) return; /* it has ended by itself */
             const ended = once(child, 'exit');
             process.kill(-child.pid, 'SIGKILL');
             await ended;

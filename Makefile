@@ -139,7 +139,7 @@ $(BUILD)/asan/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_asan),$(CC))
 # The tests themselves are not counted.
 $(BUILD)/cov/tests/%.o: tests/%.c | $(LZ4)/lz4.c $(BUILD)/setup/test
-	$(call compile,-O1 -DVELTA_TESTING $(SIMDE),$(CC))
+	$(call compile,-O2 -DVELTA_TESTING $(SIMDE),$(CC))
 $(BUILD)/cov/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test
 	$(call compile,$(CFLAGS_cov),$(CC))
 $(BUILD)/clang/%.o: %.c | $(LZ4)/lz4.c $(BUILD)/setup/test

@@ -20,8 +20,7 @@ static bool row_visible(const struct velta_table *handle, uint32_t row, int64_t 
 
 static enum velta_status check_keys(const struct table *table, const struct velta_keys *keys,
                                     struct velta_error *error) {
-    int kinds = (keys->rows != NULL) + (keys->ints != NULL) + (keys->offsets != NULL);
-    if (kinds != 1) {
+    if (!keys || (keys->rows != NULL) + (keys->ints != NULL) + (keys->offsets != NULL) != 1) {
         return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET,
                           "keys are given by exactly one of rows, ints, or text with offsets");
     }
@@ -69,8 +68,11 @@ enum velta_status read_find(const struct velta_table *handle, const struct velta
             if (keys->offsets[i + 1] < keys->offsets[i]) {
                 return velta_fail(error, VELTA_INVALID, i, "the offsets of the keys descend at key %zu", i);
             }
-            text = keys->text + keys->offsets[i];
             text_bytes = (size_t)(keys->offsets[i + 1] - keys->offsets[i]);
+            if (!keys->text && text_bytes > 0) {
+                return velta_fail(error, VELTA_INVALID, i, "key %zu has a length and no text", i);
+            }
+            text = keys->text ? keys->text + keys->offsets[i] : "";
             row = table_find_text(table, text, text_bytes);
         }
         if (sequence != HISTORY_NOW &&
@@ -196,8 +198,8 @@ enum velta_status velta_find(velta_table *handle, const struct velta_keys *keys,
     if (!status) {
         status = database_sequence_at(handle, at_ms, &sequence, error);
     }
-    if (!status && (!keys || (key_count > 0 && !rows))) {
-        status = velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "keys and room for their rows are needed");
+    if (!status && key_count > 0 && !rows) {
+        status = velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "room for the rows of the keys is needed");
     }
     if (!status) {
         status = read_find(handle, keys, key_count, sequence, rows, error);

@@ -325,6 +325,11 @@ static void odd_batches(void **state) {
     assert_ok(velta_update(world.table, &batch.keys, 0, batch.values + 1, 1, NULL, &error), &error);
     assert_ok(velta_expire_at(world.table, &batch.keys, 0, NULL, &error), &error);
     assert_status(velta_expire_at(world.table, &batch.keys, 1, NULL, &error), VELTA_INVALID);
+    assert_status(velta_expire_at(world.table, NULL, 1, &just_now, &error), VELTA_INVALID);
+    assert_status(velta_update(world.table, NULL, 1, batch.values + 1, 1, NULL, &error), VELTA_INVALID);
+    assert_status(velta_delete(world.table, NULL, 1, &deleted, &error), VELTA_INVALID);
+    assert_ok(velta_delete(world.table, NULL, 0, &deleted, &error), &error); /* none are named, none are missed */
+    assert_true(deleted == 0 && velta_live_count(world.table) == 10);
     assert_status(velta_update(world.table, &batch.keys, SIZE_MAX, batch.values + 1, 1, NULL, &error), VELTA_LIMIT);
     assert_status(velta_update(world.table, &batch.keys, 10, batch.values, 2, NULL, &error), VELTA_INVALID);
     assert_status(velta_delete(world.table, &batch.keys, SIZE_MAX, NULL, &error), VELTA_OVER_BUDGET);

@@ -279,6 +279,7 @@ static void rows_and_keys_that_are_not_there(void **state) {
     assert_true(found[0] == 0 && found[1] == VELTA_NO_ROW && found[2] == 5);
     assert_ok(velta_find(world->table, &(struct velta_keys){.rows = rows}, 0, 0, NULL, &error), &error);
     assert_status(velta_find(world->table, NULL, 0, 0, found, &error), VELTA_INVALID);
+    assert_status(velta_find(world->table, NULL, 1, 0, found, &error), VELTA_INVALID);
     assert_status(velta_find(world->table, &(struct velta_keys){.rows = rows}, 3, 0, NULL, &error), VELTA_INVALID);
     assert_status(velta_find(world->table, &(struct velta_keys){.rows = rows, .ints = &dead}, 1, 0, found, &error),
                   VELTA_INVALID);
@@ -315,6 +316,11 @@ static void text_keys_are_checked(void **state) {
     assert_int_equal(error.offset, 1);
     assert_status(velta_find(table, &(struct velta_keys){.ints = &id}, 1, 0, found, &error), VELTA_TYPE);
     assert_non_null(strstr(error.text, "a string"));
+    struct velta_keys nowhere = {.offsets = (uint64_t[]){0, 0, 1}};
+    assert_ok(velta_find(table, &nowhere, 1, 0, found, &error), &error);
+    assert_true(found[0] == VELTA_NO_ROW);
+    assert_status(velta_find(table, &nowhere, 2, 0, found, &error), VELTA_INVALID);
+    assert_int_equal(error.offset, 1);
     keys.offsets = (uint64_t[]){0, 1};
     struct velta_values n = {.column = "n", .data = &id};
     world->now_ms = 3000;

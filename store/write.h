@@ -33,4 +33,12 @@ VELTA_MUST_USE enum velta_status write_find(struct writing *writing, const struc
 VELTA_MUST_USE enum velta_status write_add_delete(struct writing *writing, uint32_t *rows, size_t count,
                                                   struct velta_error *error);
 
+/*
+ * velta_apply, with a change of another table (checked, of rows that are there; NULL: none) in the same batch, after
+ * the deltas. write_delta.c.
+ */
+VELTA_MUST_USE enum velta_status write_deltas(velta_table *table, const char *column, const struct velta_delta *deltas,
+                                              size_t delta_count, int64_t time_ms, uint64_t *ids,
+                                              const struct change *also, struct velta_error *error);
+
 #endif

@@ -614,7 +614,17 @@ static enum velta_status allocate_batch(struct delta_batch *batch, struct vector
     return creates + deletes > 0 ? allocate_lives(batch, creates, deletes, error) : VELTA_OK;
 }
 
-static enum velta_status apply_batch(struct delta_batch *batch, int64_t time_ms, struct velta_error *error) {
+/* A change of another table that shares the batch's fate. */
+static enum velta_status add_also(struct delta_batch *batch, const struct change *also, struct velta_error *error) {
+    enum velta_status status = write_add(&batch->writing, also, error);
+    if (!status) {
+        batch->writing.changes[batch->writing.change_count - 1].table = also->table;
+    }
+    return status;
+}
+
+static enum velta_status apply_batch(struct delta_batch *batch, int64_t time_ms, const struct change *also,
+                                     struct velta_error *error) {
     struct vector_delta few[FEW_DELTAS];
     uint32_t few_sources[FEW_DELTAS];
     enum velta_status status = allocate_batch(batch, few, few_sources, error);
@@ -623,6 +633,7 @@ static enum velta_status apply_batch(struct delta_batch *batch, int64_t time_ms,
         status = add_delta(batch, i, error);
     }
     status = status ? status : end_run(batch, error);
+    status = status || !also ? status : add_also(batch, also, error);
     if (status) {
         return status;
     }
@@ -663,8 +674,9 @@ static enum velta_status find_vectors(struct delta_batch *batch, const char *nam
                : VELTA_OK;
 }
 
-enum velta_status velta_apply(velta_table *table, const char *column, const struct velta_delta *deltas,
-                              size_t delta_count, int64_t time_ms, uint64_t *ids, struct velta_error *error) {
+enum velta_status write_deltas(velta_table *table, const char *column, const struct velta_delta *deltas,
+                               size_t delta_count, int64_t time_ms, uint64_t *ids, const struct change *also,
+                               struct velta_error *error) {
     struct delta_batch batch;
     memset(&batch, 0, sizeof batch);
     batch.deltas = deltas;
@@ -673,8 +685,13 @@ enum velta_status velta_apply(velta_table *table, const char *column, const stru
     enum velta_status status = write_begin(&batch.writing, table, error);
     status = status ? status : find_vectors(&batch, column, error);
     if (!status && delta_count > 0) {
-        status = apply_batch(&batch, time_ms, error);
+        status = apply_batch(&batch, time_ms, also, error);
     }
     write_end(&batch.writing);
     return status;
+}
+
+enum velta_status velta_apply(velta_table *table, const char *column, const struct velta_delta *deltas,
+                              size_t delta_count, int64_t time_ms, uint64_t *ids, struct velta_error *error) {
+    return write_deltas(table, column, deltas, delta_count, time_ms, ids, NULL, error);
 }

@@ -13,6 +13,7 @@
 
 #include "core/system_allocator.h"
 #include "store/host.h"
+#include "store/records.h"
 
 #if defined(__wasm32__)
 #define ABI_ASSERT_SIZE(name, bytes) _Static_assert(sizeof(struct name) == (bytes), "layout of " #name);
@@ -300,6 +301,24 @@ enum velta_status ABI(abi_expire)(velta_table *table, double now_ms, uint32_t *d
 enum velta_status ABI(abi_apply)(velta_table *table, const char *column, const struct velta_delta *deltas, size_t count,
                                  double time_ms, uint64_t *ids) {
     return velta_apply(table, column, deltas, count, time_of(time_ms), ids, &abi_last_error);
+}
+
+/*
+ * Records of docs/FORMAT.md, section 8. streams: the table of positions, 0: none; name: the stream's. ids: room for
+ * `limit` sequence numbers of 8 bytes, or 0. counts: applied, skipped, bytes of both, sequence number of the last.
+ */
+enum velta_status ABI(abi_apply_records)(velta_table *table, const char *column, const void *records, size_t size_bytes,
+                                         uint32_t limit, velta_table *streams, const char *name, uint32_t name_bytes,
+                                         uint64_t *ids, double counts[4]) {
+    struct stream_position position = {.table = streams, .name = name, .name_bytes = name_bytes};
+    struct records_applied done;
+    enum velta_status status =
+        records_apply(table, column, records, size_bytes, limit, &position, ids, &done, &abi_last_error);
+    counts[0] = done.applied;
+    counts[1] = done.skipped;
+    counts[2] = (double)done.size_bytes;
+    counts[3] = (double)done.last_sequence;
+    return status;
 }
 
 /* ---- reading */

@@ -90,6 +90,19 @@ export interface Exports {
     abi_expire(table: Address, now: number, deleted: Address): Status;
     abi_apply(table: Address, column: Address, deltas: Address, count: number, time: number, ids: Address): Status;
 
+    abi_apply_records(
+        table: Address,
+        column: Address,
+        records: Address,
+        sizeBytes: number,
+        limit: number,
+        streams: Address,
+        name: Address,
+        nameBytes: number,
+        ids: Address,
+        counts: Address,
+    ): Status;
+
     abi_find(table: Address, keys: Address, keyCount: number, at: number, rows: Address): Status;
     abi_find_text(table: Address, text: Address, bytes: number, at: number, row: Address): Status;
     abi_get(

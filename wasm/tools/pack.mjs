@@ -26,11 +26,11 @@ const dist = join(folder, 'dist');
 
 /** What is published; the tools that make it are in wasm/package.json. */
 function manifest(version) {
-    const entry = (name) => ({
+    const entry = (name, types = 'index.d.ts') => ({
         // A bundler that resolves require() for a browser gets the ES module too: its addresses are what it can follow.
-        browser: { types: './dist/types/index.d.ts', default: `./dist/${name}.js` },
-        import: { types: './dist/types/index.d.ts', default: `./dist/${name}.js` },
-        require: { types: './dist/cjs-types/index.d.ts', default: `./dist/${name}.cjs` },
+        browser: { types: `./dist/types/${types}`, default: `./dist/${name}.js` },
+        import: { types: `./dist/types/${types}`, default: `./dist/${name}.js` },
+        require: { types: `./dist/cjs-types/${types}`, default: `./dist/${name}.cjs` },
     });
     return {
         name: 'velta',
@@ -45,6 +45,7 @@ function manifest(version) {
         exports: {
             '.': entry('velta'),
             './single': entry('velta.single'),
+            './parquet': entry('parquet', 'parquet/index.d.ts'),
             './worker': { types: './dist/types/worker/entry.d.ts', default: './dist/worker.js' },
             './wasm/*': './dist/wasm/*',
             './package.json': './package.json',

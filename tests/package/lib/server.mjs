@@ -47,9 +47,11 @@ function send(response, headers, status, type, body) {
 
 /**
  * options: root (a folder), mounts ({ '/prefix/': folder }), routes ({ '/path': async (request) => { status, type,
- * body } }), isolated (COOP and COEP), policy (the Content-Security-Policy), anyOrigin (pages of others may fetch).
+ * body } }), handlers ({ '/prefix/': async (request, response, headers) => … }, which answer themselves), isolated
+ * (COOP and COEP), policy (the Content-Security-Policy), anyOrigin (pages of others may fetch).
  */
-export async function startServer({ root, mounts = {}, routes = {}, isolated = false, policy, anyOrigin = false }) {
+export async function startServer(options) {
+    const { root, mounts = {}, routes = {}, handlers = {}, isolated = false, policy, anyOrigin = false } = options;
     const headers = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
     if (isolated) {
         headers['Cross-Origin-Opener-Policy'] = 'same-origin';
@@ -68,6 +70,8 @@ export async function startServer({ root, mounts = {}, routes = {}, isolated = f
             const { status = 200, type = 'text/plain', body = '' } = await routes[path](request);
             return send(response, headers, status, type, body);
         }
+        const handler = Object.keys(handlers).find((start) => path.startsWith(start));
+        if (handler) return handlers[handler](request, response, headers);
         const [prefix, folder] = folders.find(([start]) => path.startsWith(start));
         const file = normalize(join(folder, path.slice(prefix.length)));
         if (!file.startsWith(resolve(folder) + sep)) return send(response, headers, 403, 'text/plain', 'not here');

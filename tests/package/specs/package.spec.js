@@ -29,6 +29,7 @@ describe('the installed package', () => {
         expect(Object.keys(manifest.exports)).to.deep.equal([
             '.',
             './single',
+            './parquet',
             './worker',
             './wasm/*',
             './package.json',

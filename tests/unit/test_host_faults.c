@@ -215,6 +215,8 @@ static bool live(const char *folder, enum call call, int how, uint64_t fail_at) 
         if (status != VELTA_IO && status != VELTA_FULL && status != VELTA_NOT_FOUND && status != VELTA_OK)
             fail_msg("step %zu, call %d, errno %d: %s", i, (int)call, how, error.text);
         if (call == CALL_WRITE && how == ENOSPC && status) assert_status(status, VELTA_FULL);
+        bool changes = call == CALL_WRITE || call == CALL_SYNC || call == CALL_SYNC_FOLDER || call == CALL_TRUNCATE;
+        if (status && changes && life.db) assert_status(velta_tag(life.db, "late", &error), VELTA_POISONED);
         check_reopened(&life, i);
         break;
     }

@@ -403,6 +403,17 @@ static void check_refused(struct world *world, const struct call *call, uint64_t
     if (call->run(world, &error)) fail_msg("%s: the second attempt: %s", call->functions, error.text);
 }
 
+/* What was written is what is in memory: the digest of the database opened anew; 0 where links are made again. */
+static void check_reopened(struct world *world, const struct call *call, uint64_t wanted) {
+    struct velta_error error = {0};
+    assert_ok(velta_close(world->db, &error), &error);
+    world->db = NULL;
+    if (velta_open(NULL, &world->options, &world->db, &error))
+        fail_msg("%s: reopened: %s", call->functions, error.text);
+    assert_verifies(world->db);
+    if (wanted != 0 && digest(world->db) != wanted) fail_msg("%s: reopened, it differs", call->functions);
+}
+
 static bool write_with_refusals(struct test_allocator *self, void *context) {
     struct memory_case *memory_case = context;
     const struct call *call = memory_case->call;
@@ -420,6 +431,7 @@ static bool write_with_refusals(struct test_allocator *self, void *context) {
     } else if (digest(world.db) != memory_case->reference) {
         fail_msg("%s: differs from an undisturbed call", call->functions);
     }
+    check_reopened(&world, call, call->kind & LINKS ? 0 : memory_case->reference);
     world_free(&world);
     return status == VELTA_OK;
 }

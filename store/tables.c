@@ -114,6 +114,20 @@ uint32_t velta_live_count(const velta_table *table) {
     return table->dropped ? 0 : database_rows(table)->live_count;
 }
 
+int64_t velta_next_expiry(const velta_table *handle, const uint32_t *rows, size_t row_count) {
+    const struct table *table = handle->dropped ? NULL : database_rows(handle);
+    int64_t next_ms = INT64_MAX;
+    for (size_t i = 0; table && table->expiry && i < row_count; i++) {
+        if (rows[i] >= table->row_count || !bitmap_get(table->live.words, rows[i]) ||
+            column_is_null(table->expiry, rows[i])) {
+            continue;
+        }
+        int64_t time_ms = column_integer(table->expiry, rows[i]);
+        next_ms = time_ms < next_ms ? time_ms : next_ms;
+    }
+    return next_ms;
+}
+
 /* ---- tags */
 
 enum velta_status velta_tag(velta *db, const char *name, struct velta_error *error) {

@@ -196,6 +196,8 @@ size_t velta_column_count(const velta_table *table);
 const struct velta_column *velta_column_at(const velta_table *table, size_t index); /* NULL past the last */
 uint32_t velta_row_count(const velta_table *table);  /* deleted ones included */
 uint32_t velta_live_count(const velta_table *table); /* deleted ones not; expired ones still */
+/* The earliest time at which one of these rows expires; INT64_MAX: none will. Rows that are not alive never do. */
+int64_t velta_next_expiry(const velta_table *table, const uint32_t *rows, size_t row_count);
 
 /* ---- Writing -------------------------------------------------------------------------------------------------- */
 

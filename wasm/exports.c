@@ -255,6 +255,10 @@ uint32_t ABI(abi_live_count)(const velta_table *table) {
     return velta_live_count(table);
 }
 
+double ABI(abi_next_expiry)(const velta_table *table, const uint32_t *rows, size_t row_count) {
+    return (double)velta_next_expiry(table, rows, row_count);
+}
+
 /* ---- writing */
 
 /* stats: first row (4294967295: none), inserted, updated, sequence. */

@@ -582,8 +582,11 @@ static void start(uint32_t choice) {
 static uint64_t count_rows(void) {
     uint64_t count = 0;
     velta_table *table;
-    for (size_t i = 0; (table = abi_table_at(world.db, i)) != NULL; i++)
+    for (size_t i = 0; (table = abi_table_at(world.db, i)) != NULL; i++) {
         count += abi_row_count(table) + (uint64_t)abi_live_count(table);
+        const uint32_t rows[] = {0, 1, abi_row_count(table), UINT32_MAX};
+        fuzz_demand(abi_next_expiry(table, rows, 4) > -9.3e18);
+    }
     return count;
 }
 

@@ -54,6 +54,27 @@ static void a_clock_turned_back_changes_nothing(void **state) {
     assert_verifies(world->db);
 }
 
+static void the_next_expiry_is_told(void **state) {
+    struct world *world = *state;
+    struct velta_error error = {0};
+    const uint32_t rows[] = {0, 1, 2, 3, 77, UINT32_MAX};
+    assert_int_equal(velta_next_expiry(world->table, rows, 6), INT64_MAX);
+    int64_t ids[] = {1, 2, 3}, ends_ms[] = {4000, 2500, INT64_MAX};
+    assert_ok(velta_expire_at(world->table, &(struct velta_keys){.ints = ids}, 3, ends_ms, &error), &error);
+    assert_int_equal(velta_next_expiry(world->table, rows, 6), 2500);
+    assert_int_equal(velta_next_expiry(world->table, rows, 0), INT64_MAX);
+    uint32_t first = row_of(world->table, 1), third = row_of(world->table, 3);
+    assert_int_equal(velta_next_expiry(world->table, &first, 1), 4000);
+    assert_int_equal(velta_next_expiry(world->table, &third, 1), INT64_MAX);
+    world->now_ms = 3000;
+    uint32_t deleted = 0;
+    assert_ok(velta_expire(world->table, 0, &deleted, &error), &error);
+    assert_int_equal(deleted, 1);
+    assert_int_equal(velta_next_expiry(world->table, rows, 6), 4000);
+    assert_ok(velta_table_drop(world->table, &error), &error);
+    assert_int_equal(velta_next_expiry(world->table, rows, 6), INT64_MAX);
+}
+
 static void amounts_are_numbers(void **state) {
     struct world *world = *state;
     static const float bad[] = {NAN, INFINITY, -INFINITY};
@@ -75,6 +96,7 @@ static void amounts_are_numbers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_clock_turned_back_changes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_next_expiry_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(amounts_are_numbers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

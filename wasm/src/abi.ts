@@ -67,6 +67,7 @@ export interface Exports {
     abi_column_at(table: Address, index: number): Address;
     abi_row_count(table: Address): number;
     abi_live_count(table: Address): number;
+    abi_next_expiry(table: Address, rows: Address, rowCount: number): number;
 
     abi_insert(
         table: Address,

@@ -167,6 +167,8 @@ export class Database {
     readonly instance: Instance;
     /** @internal */
     readonly iterators = new Set<unknown>();
+    /** To be called when the database closes. @internal */
+    readonly endings = new Set<() => void>();
     #handle: Address;
     #busy = false;
     readonly #driver: StorageDriver | undefined;
@@ -740,6 +742,7 @@ export class Database {
         const { instance } = this;
         if (this.#handle === 0) return;
         this.#maintenance.stop();
+        for (const end of [...this.endings]) end();
         if (instance.poisoned !== null) {
             this.#handle = 0;
             this.#driver?.close();

@@ -63,6 +63,7 @@ export type { SearchArrays, SearchOptions } from './search.js';
 export { Query, count, max, mean, min, sum, type Aggregate, type AggregateValues, type Aggregates } from './query.js';
 export { RowIterator, type RangeOptions } from './iterator.js';
 export type { Change, ChangeKind } from './watch.js';
+export type { LiveSearchCallback, LiveSearchOptions } from './live_search.js';
 export type { ChainItem, DeltaOperation, TableDelta } from './delta.js';
 export {
     Filter,

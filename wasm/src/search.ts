@@ -18,7 +18,8 @@ import {
 import { type Table, timeOf } from './table.js';
 import { type ColumnInfo, columnList, isDetached, readers, rowOfReaders, vectorArgument } from './values.js';
 
-const DEFAULT_K = 10;
+/** How many rows, unless asked. @internal */
+export const DEFAULT_K = 10;
 const MAX_K = 16_384;
 const OPTIONS = ['k', 'ef', 'column', 'where', 'select', 'at', 'exact', 'onProgress'];
 

@@ -13,6 +13,7 @@ import { COLUMN_SIZE } from './generated/layout.js';
 import { STATUS_NUMBERS } from './generated/status.js';
 import { type Instance, type Progress, utf8Bytes } from './instance.js';
 import { type RangeOptions, RowIterator } from './iterator.js';
+import { type LiveSearchCallback, type LiveSearchOptions, startLiveSearch } from './live_search.js';
 import { Query } from './query.js';
 import type { SearchResult } from './result.js';
 import { findRow, writeKeys } from './row_keys.js';
@@ -50,6 +51,8 @@ import type { Change } from './watch.js';
 
 const CACHED_FILTERS = 16;
 const NEVER_MS = 9_223_372_036_854_775_807n;
+/** The same, as the engine gives it. */
+const NEVER = Number(NEVER_MS);
 
 /** What a write did. */
 export interface WriteStats {
@@ -757,12 +760,39 @@ export class Table<S extends Schema = Schema> {
         return new RowIterator<S, Pick<RowOf<S>, C>>(this, options);
     }
 
+    /** When the first of these rows expires; Infinity: none will. @internal */
+    nextExpiry(rows: Uint32Array): number {
+        this.open();
+        return this.database.run((instance) => {
+            const next = instance.exports.abi_next_expiry(this.handle, rowList(instance, rows), rows.length);
+            return next >= NEVER ? Infinity : next;
+        });
+    }
+
     /**
      * Calls back after each change of this table.
      * @returns a function that ends it
      */
-    watch(callback: (change: Change) => void): () => void {
+    watch(callback: (change: Change) => void): () => void;
+    /**
+     * A live search: calls back with the nearest rows to a query vector, first with those of now, and again whenever
+     * changes of the table, or the expiry of rows, have made them others: other rows, another order, other distances,
+     * other values of selected columns. The callback runs when the calls that made the changes are done, once for all
+     * of them, and may call the database. After `dropTable` it gets an empty answer, the last.
+     * @returns a function that ends it; closing the database does, too
+     * @throws {VeltaError} as {@link Table.search}
+     */
+    watch<const C extends ColumnName<S> = never>(
+        query: Float32Array | readonly number[],
+        options: LiveSearchOptions<S, C>,
+        callback: LiveSearchCallback<S, C>,
+    ): () => void;
+    watch(first: unknown, options?: unknown, answered?: unknown): () => void {
         this.open();
+        if (options !== undefined || answered !== undefined) {
+            return startLiveSearch(this as unknown as Table<Schema>, first, options, answered);
+        }
+        const callback = first as (change: Change) => void;
         if (typeof callback !== 'function') throw invalid(`watch takes a function, not ${describe(callback)}`);
         return this.database.watch((change) => {
             if (change.table === this.name) callback(change);

@@ -51,7 +51,7 @@ interface Held {
 
 const forgotten = new FinalizationRegistry<Held>(({ connection, handle }) => connection.release(handle));
 
-/** Methods whose first argument is a function that is called in this thread. */
+/** Methods that take a function, which is called in this thread. */
 const CALLBACKS: ReadonlySet<string> = new Set(['watch', 'onDelta']);
 
 type ClientBody = ClientMessage extends infer M ? (M extends unknown ? Omit<M, 'velta'> : never) : never;
@@ -217,7 +217,7 @@ export class Connection {
                 this.#progress(id, message['done'] as number, message['total'] as number);
                 break;
             case 'event':
-                this.#callbacks.get(id)?.(...(message['value'] as unknown[]));
+                this.#callbacks.get(id)?.(...(message['value'] as unknown[]), ...failureOf(message['error']));
                 break;
         }
     }
@@ -253,6 +253,11 @@ export class Connection {
         this.#callbacks.clear();
         this.#channel?.close();
     }
+}
+
+/** The error that an event carries, as the last argument of the callback. */
+function failureOf(error: unknown): [] | [VeltaError] {
+    return error === undefined ? [] : [VeltaError.fromJSON(error as VeltaErrorData)];
 }
 
 function closed(what: string): VeltaError {

@@ -21,14 +21,14 @@ export interface Packed {
 /** Values nested deeper than this are left to the clone. */
 const DEEPEST = 6;
 
-/** `takesCallback`: the first argument may be a function. @throws {VeltaError} INVALID for what cannot cross. */
+/** `takesCallback`: one of the arguments may be a function. @throws {VeltaError} INVALID for what cannot cross. */
 export function pack(args: readonly unknown[], takesCallback: boolean): Packed {
     const extras: { -readonly [K in keyof Extras]: Extras[K] } = {};
     let signal: Packed['signal'];
     let onProgress: Packed['onProgress'];
     let callback: Packed['callback'];
     const packed = args.map((arg, i) => {
-        if (takesCallback && i === 0 && typeof arg === 'function') {
+        if (takesCallback && callback === undefined && typeof arg === 'function') {
             callback = arg as (...values: unknown[]) => void;
             extras.callback = i;
             return undefined;

@@ -286,7 +286,15 @@ export type ServerMessage =
           readonly done: number;
           readonly total: number;
       }
-    | { readonly velta: number; readonly type: 'event'; readonly id: number; readonly value: unknown };
+    | {
+          readonly velta: number;
+          readonly type: 'event';
+          readonly id: number;
+          /** The callback's arguments. */
+          readonly value: readonly unknown[];
+          /** One more, which is not cloned as it is. */
+          readonly error?: ErrorValue;
+      };
 
 /** The name of the lock that a session holds in the worker: whoever gets it later knows that the worker is gone. */
 export function sessionLock(session: number): string {

@@ -11,11 +11,13 @@ import type { Database } from '../database.js';
 import type { DeltaVectorDB } from '../delta_vector_db.js';
 import type { Filter } from '../filter.js';
 import type { RangeOptions, RowIterator } from '../iterator.js';
+import type { LiveSearchCallback, LiveSearchOptions } from '../live_search.js';
 import type { Aggregates, AggregateValues, Query } from '../query.js';
 import type { SearchResult } from '../result.js';
 import type { ColumnName, ColumnOfType, KeyOf, RowOf, Schema } from '../schema.js';
 import type { SearchOptions } from '../search.js';
 import type { ReadOptions, Table } from '../table.js';
+import type { Change } from '../watch.js';
 import type { METHODS, PROPERTIES } from './protocol.js';
 
 /** What a method of an object in a worker resolves to, by what it returns in the page. */
@@ -77,7 +79,7 @@ export interface RemoteDatabase extends Remote<Database, DatabaseMember>, AsyncD
 }
 
 /** Members with type parameters of their own, which a mapped type would lose. */
-type GenericOfTable = 'get' | 'getMany' | 'getRows' | 'search' | 'searchMany' | 'iterate';
+type GenericOfTable = 'get' | 'getMany' | 'getRows' | 'search' | 'searchMany' | 'iterate' | 'watch';
 
 /** A {@link Table} in a worker. */
 export interface RemoteTable<S extends Schema = Schema> extends Remote<
@@ -110,6 +112,13 @@ export interface RemoteTable<S extends Schema = Schema> extends Remote<
     iterate<const C extends ColumnName<S> = ColumnName<S>>(
         options?: RangeOptions<S, C>,
     ): Promise<RemoteIterator<Pick<RowOf<S>, C>>>;
+    watch(callback: (change: Change) => void): Promise<() => void>;
+    /** A live search; see {@link Table.watch}. */
+    watch<const C extends ColumnName<S> = never>(
+        query: Float32Array | readonly number[],
+        options: LiveSearchOptions<S, C>,
+        callback: LiveSearchCallback<S, C>,
+    ): Promise<() => void>;
     /** A query over the rows that match; made here, and sent with the method that asks for its answer. */
     where(filter: string | Filter<ColumnName<S>>): RemoteQuery<S>;
     /** A query over all rows. */

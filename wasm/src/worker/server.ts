@@ -182,8 +182,11 @@ class Session {
         const decoded = args.slice();
         const { flag, progress, signal, callback } = extras;
         if (callback !== undefined) {
-            decoded[callback] = (...values: unknown[]) =>
-                this.#post({ velta: this.#number, type: 'event', id, value: values });
+            decoded[callback] = (...value: unknown[]) => {
+                const last = value.at(-1);
+                const error = last instanceof VeltaError ? { error: errorValue(value.pop()) } : {};
+                this.#post({ velta: this.#number, type: 'event', id, value, ...error });
+            };
         }
         const options = progress ?? signal;
         if (options === undefined) return decoded;

@@ -218,7 +218,7 @@ run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
 	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG) VELTA_NODE=$(abspath $(BUILD))/node
 # The npm package and the browsers are needed only where their tests are among those chosen.
-package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package \
+package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package component \
 	$(BUILD)/setup/package_test)
 
 # test_with: seconds a fuzzer runs, further arguments of the runner.
@@ -316,12 +316,36 @@ $(BUILD)/wasm/life.$1.wasm: $(BUILD)/wasm/$1/tests/wasm/life.o $(BUILD)/wasm/$1/
 		$(wasm_c_$1:%.c=$(BUILD)/wasm/$1/%.o) $(BUILD)/wasm/$1/deps/lz4.o
 	$$(call wasm_link,$1)
 $(BUILD)/wasm/velta.$1.wasm: $(BUILD)/wasm/$1/linked.wasm | $(BUILD)/setup/npm
-	@echo "  OPT     $$@"
-	@$(BUILD)/node wasm/node_modules/binaryen/bin/wasm-opt -Oz $(patsubst %,--enable-%,$(filter-out \
-		$(if $(filter scalar,$1),simd),$(wasm_features)) $(wasm_features_$1)) \
-		--strip-debug --strip-producers --strip-target-features -o $$@.$$$$$$$$ $$< && mv $$@.$$$$$$$$ $$@
+	$$(call wasm_optimize,$1)
+endef
+# $1: build
+define wasm_optimize
+@echo "  OPT     $@"
+@$(BUILD)/node wasm/node_modules/binaryen/bin/wasm-opt -Oz $(patsubst %,--enable-%,$(filter-out \
+	$(if $(filter scalar,$1),simd),$(wasm_features)) $(wasm_features_$1)) \
+	--strip-debug --strip-producers --strip-target-features -o $@.$$$$ $< && mv $@.$$$$ $@
 endef
 $(foreach build,$(wasm_builds),$(eval $(call wasm_rules,$(build))))
+
+# ---- the component: the engine of the simd128 build with functions of the canonical ABI in the place of the flat ones,
+# a memory of its own, and one import, the clock
+
+component := $(BUILD)/wasm/velta.component.wasm
+component_c := $(filter-out wasm/exports.c,$(wasm_c_simd128)) $(wildcard wasm/component/*.c)
+
+$(BUILD)/wasm/component/linked.wasm: $(component_c:%.c=$(BUILD)/wasm/simd128/%.o) $(BUILD)/wasm/simd128/deps/lz4.o
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	@$(WASM_LD) -o $@ --no-entry --strip-all --gc-sections --max-memory=4294967296 -z stack-size=131072 --stack-first \
+		$^ $(call wasm_libraries,simd128)
+$(BUILD)/wasm/component/core.wasm: $(BUILD)/wasm/component/linked.wasm | $(BUILD)/setup/npm
+	$(call wasm_optimize,simd128)
+$(component): $(BUILD)/wasm/component/core.wasm wasm/velta.wit wasm/tools/component.mjs core/types.h | \
+		$(BUILD)/setup/npm
+	@echo "  WRAP    $@"
+	@$(NODE) wasm/tools/component.mjs $< $@ $(VERSION)
+.PHONY: component
+component: $(component)
 
 .PHONY: wasm wasm-generated
 wasm-generated: | $(BUILD)/setup/wasm
@@ -410,6 +434,7 @@ help:
 	@echo 'make native    $(BUILD)/velta and $(BUILD)/libvelta.a'
 	@echo 'make wasm      the WebAssembly modules, $(BUILD)/wasm/velta.*.wasm'
 	@echo 'make package   the npm package, $(package), with the sizes of its files'
+	@echo 'make component $(BUILD)/wasm/velta.component.wasm, the WebAssembly component of wasm/velta.wit'
 	@echo 'make reference docs/API.md, from the types of the package'
 	@echo 'make demo      build, show a search, a delta and an earlier time, then serve the demo page'
 	@echo 'make test      every test, natively and under the sanitizers; ends with a count'

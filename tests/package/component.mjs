@@ -1,12 +1,12 @@
 /*
  * The component of wasm/velta.wit (make component), made into JavaScript by jco and called beside the installed
- * package: in Node 20, in a page of Chromium under a strict Content-Security-Policy, and, by its declarations, in
- * TypeScript. component/checks.js says what is checked.
+ * package: in Node 20, in a page of Chromium under a strict Content-Security-Policy, by its declarations in TypeScript,
+ * and in the program of docs/COMPONENT.md. component/checks.js says what is checked.
  *
- * usage: node component.mjs [node20|chromium|types...]   all of them without an argument
+ * usage: node component.mjs [types|document|node20|chromium...]   all of them without an argument
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { launch } from './lib/browsers.mjs';
 import { conclude } from './lib/outcomes.mjs';
@@ -81,14 +81,25 @@ async function inTypeScript(project, outcomes) {
     outcomes.tell('types: a program compiles', failure instanceof Error ? [failure.message] : []);
 }
 
+/** The program of docs/COMPONENT.md prints what it says. */
+async function inDocument(project, outcomes) {
+    const text = await readFile(join(root, 'docs/COMPONENT.md'), 'utf8');
+    const block = (kind) => new RegExp(`^\`\`\`${kind}\\n(.*?)^\`\`\``, 'ms').exec(text)[1];
+    await writeFile(join(project, 'document.js'), block('js'));
+    await copyFile(file, join(project, 'velta.component.wasm'));
+    const { stdout } = await execute(nodeOf('node20'), ['document.js'], { cwd: project, timeout: SECONDS * 1000 });
+    outcomes.tell('docs/COMPONENT.md', stdout === block('text') ? [] : [`it prints\n${stdout}`]);
+}
+
 await conclude(async (outcomes) => {
-    const parts = { types: inTypeScript, node20: inNode, chromium: inChromium };
+    const parts = { types: inTypeScript, document: inDocument, node20: inNode, chromium: inChromium };
     const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
     const project = await makeProject({
         copy: {
             component: join(root, 'tests/package/component'),
             'support/random.js': join(root, 'tests/package/support/random.js'),
         },
+        packages: ['@bytecodealliance/jco-transpile'],
     });
     const { imports, exports } = await transpile(join(project, 'component/transpiled'));
     const isClosed = imports.join() === 'velta:store/clock' && exports.includes('velta:store/vectors@0.1.0');

@@ -265,6 +265,7 @@ static enum velta_status see_facts(struct world *world, struct velta_error *erro
     world->outcome = mixed(velta_column_count(table), vector, SAMPLE_DIMENSIONS * sizeof *vector);
     world->outcome += stats.sequence + velta_row_count(table) + velta_live_count(table);
     world->outcome += (uint64_t)velta_column_at(table, 3)->type;
+    world->outcome += (uint64_t)velta_next_expiry(table, (const uint32_t[]){3, 4, 5}, 3);
     return VELTA_OK;
 }
 
@@ -328,7 +329,7 @@ static const struct call reading[] = {
     {"watch unwatch", see_watch, 0},
     {"tag_time", see_tag_time, FREE},
     {"get_stats table_at table_name version status_name status_sentence column_count column_at row_count live_count "
-     "vector_view",
+     "next_expiry vector_view",
      see_facts, FREE},
 };
 enum { READING_COUNT = sizeof reading / sizeof reading[0] };

@@ -411,8 +411,11 @@ static void check_reopened(struct world *world, const struct call *call, uint64_
     world->db = NULL;
     if (velta_open(NULL, &world->options, &world->db, &error))
         fail_msg("%s: reopened: %s", call->functions, error.text);
-    assert_verifies(world->db);
-    if (wanted != 0 && digest(world->db) != wanted) fail_msg("%s: reopened, it differs", call->functions);
+    if (wanted == 0) {
+        assert_verifies(world->db);
+    } else if (digest(world->db) != wanted) {
+        fail_msg("%s: reopened, it differs", call->functions);
+    }
 }
 
 static bool write_with_refusals(struct test_allocator *self, void *context) {
@@ -750,7 +753,7 @@ static void call_with_budget(struct world *world, const struct call *call, uint6
 }
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { BUDGET_STEPS = 8 };
+enum { BUDGET_STEPS = 5 };
 #else
 enum { BUDGET_STEPS = 24 };
 #endif

@@ -5,6 +5,7 @@
 #ifndef VELTA_TESTS_UNIT_SALVAGE_ORIGINAL_H
 #define VELTA_TESTS_UNIT_SALVAGE_ORIGINAL_H
 
+#include "delta/storage_format.h"
 #include "tests/support/fake_storage.h"
 #include "tests/unit/store_testing.h"
 
@@ -33,7 +34,7 @@ static struct velta_host host_over(struct fake_storage *files) {
     return (struct velta_host){.context = files, .execute = execute, .close = stay_open};
 }
 
-static void note_step(struct original *original, velta *db) {
+static inline void note_step(struct original *original, velta *db) {
     struct velta_error error = {0};
     struct velta_stats stats;
     uint8_t *bytes;
@@ -52,6 +53,33 @@ static void copy_files(const struct fake_storage *from, struct fake_storage *to)
     for (int file = STORAGE_DATA; file <= STORAGE_LOG; file++) {
         fake_storage_set(to, (enum storage_file)file, from->now[file].bytes, from->now[file].size_bytes);
     }
+}
+
+/* The newest root of the data file. */
+static inline struct storage_root newest_root(const struct fake_storage *files) {
+    struct storage_root roots[2];
+    bool valid[2];
+    for (unsigned slot = 0; slot < 2; slot++) {
+        valid[slot] = storage_root_decode(files->now[STORAGE_DATA].bytes + slot * STORAGE_ROOT_BYTES, slot,
+                                          &roots[slot]) == STORAGE_ROOT_VALID;
+    }
+    return roots[valid[1] && (!valid[0] || roots[1].generation > roots[0].generation)];
+}
+
+/* Damages the segment of the newest root that has this key. */
+static inline void overwrite_segment(struct fake_storage *files, const struct segment_key *key) {
+    struct storage_root root = newest_root(files);
+    size_t count = (size_t)(root.directory_bytes / STORAGE_DIRECTORY_ENTRY_BYTES);
+    struct segment *segments = malloc(count * sizeof *segments);
+    assert_int_equal(
+        storage_directory_decode(files->now[STORAGE_DATA].bytes + root.directory_offset, &root, segments, count, NULL),
+        VELTA_OK);
+    size_t i = 0;
+    while (i < count && storage_compare_keys(&segments[i].key, key) != 0)
+        i++;
+    assert_true(i < count);
+    files->now[STORAGE_DATA].bytes[segments[i].offset + segments[i].size_bytes / 2] ^= 1;
+    free(segments);
 }
 
 static const struct velta_column words_schema[] = {
@@ -87,7 +115,7 @@ static void insert_words(velta_table *table, unsigned first, uint32_t count) {
     assert_ok(velta_insert(table, values, 4, count, NULL, NULL, &error), &error);
 }
 
-static void insert_plain(velta_table *table, int64_t first, uint32_t count) {
+static inline void insert_plain(velta_table *table, int64_t first, uint32_t count) {
     struct velta_error error = {0};
     int64_t numbers[64];
     float vectors[64 * 3];
@@ -101,7 +129,7 @@ static void insert_plain(velta_table *table, int64_t first, uint32_t count) {
     assert_ok(velta_insert(table, values, 2, count, NULL, NULL, &error), &error);
 }
 
-static void change_vectors(velta_table *table, const char *column, int64_t first) {
+static inline void change_vectors(velta_table *table, const char *column, int64_t first) {
     struct velta_error error = {0};
     float vector[SAMPLE_DIMENSIONS] = {1, -2, 3, -4, 5, -6, 7, 0.5F};
     struct velta_delta deltas[6];
@@ -116,7 +144,7 @@ static void change_vectors(velta_table *table, const char *column, int64_t first
     assert_ok(velta_apply(table, column, deltas, 6, 0, NULL, &error), &error);
 }
 
-static void set_sizes(velta_table *table, int64_t first, uint32_t count) {
+static inline void set_sizes(velta_table *table, int64_t first, uint32_t count) {
     struct velta_error error = {0};
     int64_t ids[16];
     int64_t sizes[16];
@@ -128,7 +156,7 @@ static void set_sizes(velta_table *table, int64_t first, uint32_t count) {
     assert_ok(velta_update(table, &(struct velta_keys){.ints = ids}, count, &value, 1, NULL, &error), &error);
 }
 
-static void make_original(struct original *original, velta_table **tables, velta *db) {
+static inline void make_original(struct original *original, velta_table **tables, velta *db) {
     struct velta_error error = {0};
     int64_t ids[] = {3, 4, 5, 17, 60};
     int64_t times[] = {50000, 60000, INT64_MAX, 70000, 900000};
@@ -181,7 +209,7 @@ static void make_original(struct original *original, velta_table **tables, velta
     note_step(original, db);
 }
 
-static struct original *original_make(void) {
+static inline struct original *original_make(void) {
     struct original *original = calloc(1, sizeof *original);
     struct velta_error error = {0};
     velta_table *tables[3];
@@ -204,7 +232,7 @@ static struct original *original_make(void) {
     return original;
 }
 
-static void original_free(struct original *original) {
+static inline void original_free(struct original *original) {
     for (size_t i = 0; i < original->step_count; i++) {
         assert_int_equal(velta_close(original->steps[i].db, NULL), VELTA_OK);
     }

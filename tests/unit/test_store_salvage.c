@@ -14,7 +14,6 @@
 #include "tests/unit/salvage_original.h"
 
 #include "core/column_slab.h"
-#include "delta/storage_format.h"
 #include "store/database.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -619,27 +618,6 @@ static void hostile_contents_are_refused_or_saved_soundly(void **state) {
 }
 
 /* ---- several parts of everything */
-
-static void overwrite_segment(struct fake_storage *files, const struct segment_key *key) {
-    struct storage_root roots[2];
-    bool valid[2];
-    for (unsigned slot = 0; slot < 2; slot++) {
-        valid[slot] = storage_root_decode(files->now[STORAGE_DATA].bytes + slot * STORAGE_ROOT_BYTES, slot,
-                                          &roots[slot]) == STORAGE_ROOT_VALID;
-    }
-    const struct storage_root *root = &roots[valid[1] && (!valid[0] || roots[1].generation > roots[0].generation)];
-    size_t count = (size_t)(root->directory_bytes / STORAGE_DIRECTORY_ENTRY_BYTES);
-    struct segment *segments = malloc(count * sizeof *segments);
-    assert_int_equal(
-        storage_directory_decode(files->now[STORAGE_DATA].bytes + root->directory_offset, root, segments, count, NULL),
-        VELTA_OK);
-    size_t i = 0;
-    while (i < count && storage_compare_keys(&segments[i].key, key) != 0)
-        i++;
-    assert_true(i < count);
-    files->now[STORAGE_DATA].bytes[segments[i].offset + segments[i].size_bytes / 2] ^= 1;
-    free(segments);
-}
 
 static void make_many(velta *db, velta_table **table) {
     static const struct velta_column schema[] = {

@@ -6,6 +6,7 @@
 
 #include "core/bytes.h"
 #include "core/column_image.h"
+#include "core/column_salvage.h"
 #include "core/column_slab.h"
 #include "core/error.h"
 
@@ -288,6 +289,47 @@ static void null_vectors_take_no_room(void **state) {
     column_get_vector(column, 3, out);
     assert_true(out[0] == 0);
     column_destroy(column);
+}
+
+/* A value that is lost is NULL, with zeros in its place; a refusal leaves it. */
+static bool forget_one(struct test_allocator *allocator, void *context) {
+    const struct velta_column *spec = context;
+    struct memory *own = memory_create(&allocator->allocator, 0);
+    struct column *column = NULL;
+    const uint8_t bools[] = {1, 1, 1};
+    const float vectors[] = {1, 2, 3, 4, 5, 6};
+    bool vector = spec->type == VELTA_VECTOR;
+    struct column_values values = {.data = vector ? (const void *)vectors : bools};
+    assert_int_equal(column_create(own, spec, 0, &column, NULL), VELTA_OK);
+    append(column, &values, 0, 3);
+    test_allocator_rearm(allocator);
+    enum velta_status status = column_forget(column, 1, NULL);
+    test_allocator_disarm(allocator);
+    assert_int_equal(column_is_null(column, 1), status == VELTA_OK);
+    assert_false(column_is_null(column, 0) || column_is_null(column, 2));
+    float out[2];
+    if (vector) {
+        column_get_vector(column, 1, out);
+        assert_true(out[0] == (status ? 3.0f : 0.0f));
+    } else {
+        assert_int_equal(bitmap_get(column->slabs[0].values, 1), status != VELTA_OK);
+        assert_true(bitmap_get(column->slabs[0].values, 2));
+    }
+    column_destroy(column);
+    memory_destroy(own);
+    return status == VELTA_OK;
+}
+
+static void lost_values_become_null(void **state) {
+    (void)state;
+    struct velta_column specs[] = {{.name = "b", .type = VELTA_BOOL},
+                                   {.name = "v", .type = VELTA_VECTOR, .dimensions = 2}};
+    for (size_t i = 0; i < 2; i++) {
+        struct test_allocator allocator;
+        test_allocator_init(&allocator);
+        assert_true(test_every_allocation_fails(&allocator, forget_one, &specs[i]) > 0);
+        test_allocator_check_empty(&allocator);
+    }
 }
 
 /* ---- reservations */
@@ -654,6 +696,7 @@ int main(void) {
         TEST(a_small_column_is_small),
         TEST(vectors_keep_what_their_element_holds),
         TEST(null_vectors_take_no_room),
+        TEST(lost_values_become_null),
         TEST(reservations_wait_in_a_queue),
         TEST(abandoned_reservations_leave_no_entries),
         TEST(an_image_does_not_show_width_or_capacity),

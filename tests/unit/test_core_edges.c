@@ -74,7 +74,11 @@ static void keys_of_the_other_kind(void **state) {
         assert_int_equal(table_guess_int(all[i], 5), VELTA_NO_ROW);
         assert_int_equal(table_find_int(all[i], 5), VELTA_NO_ROW);
         assert_int_equal(table_find_text(all[i], "five", 4), VELTA_NO_ROW);
-        assert_true(table_memory_bytes(all[i]) > sizeof(struct table));
+        uint64_t before_bytes = table_memory_bytes(all[i]);
+        assert_true(before_bytes > sizeof(struct table));
+        assert_int_equal(table_reserve_expiry(all[i], NULL), VELTA_OK);
+        table_apply_expiry(all[i], NULL, NULL, 0);
+        assert_true(table_memory_bytes(all[i]) > before_bytes);
     }
     append(none, &(struct column_values){.data = (const int64_t[]){7, 8}}, 2);
     append(numbers, &(struct column_values){.data = (const int64_t[]){5}}, 1);
@@ -143,9 +147,9 @@ static void null_by_bits_alone(void **state) {
 static void cut_sentences_are_whole_text(void **state) {
     (void)state;
     char text[600];
-    static const char *const characters[] = {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+    static const char *const characters[] = {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"};
     enum { ROOM = sizeof(((struct velta_error *)0)->text) };
-    for (size_t c = 0; c < 3; c++)
+    for (size_t c = 0; c < 4; c++)
         for (size_t before = ROOM - 6; before < ROOM; before++) {
             struct velta_error error;
             memset(text, 'a', before);
@@ -196,6 +200,7 @@ static void times_and_numbers_end_where_they_end(void **state) {
         assert_false(time_text_read(bad[i], strlen(bad[i]), &time_ms));
     assert_true(time_text_read("1970-01-01T00:00:00.123456", 26, &time_ms) && time_ms == 123);
     assert_true(time_text_read("2024-02-29", 10, &time_ms));
+    assert_true(time_text_read("1970-01-01T01:00:00.5+01:00", 27, &time_ms) && time_ms == 500);
     /* an e without digits is not of the number */
     static const struct {
         const char *text;

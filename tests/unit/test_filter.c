@@ -436,6 +436,7 @@ static void syntax_errors(void **state) {
 
 static void meaning_errors(void **state) {
     (void)state;
+    expect_error("\xC3\xA9t\xC3\xA9 = 1", VELTA_UNKNOWN_COLUMN, 0, "\xC3\xA9t\xC3\xA9"); /* a name all the same */
     expect_error("sectoin = 'x'", VELTA_UNKNOWN_COLUMN, 0, "no column 'sectoin'; did you mean 'section'?");
     expect_error("depends = 1 AND Section = 'x'", VELTA_UNKNOWN_COLUMN, 16, "did you mean 'section'?");
     expect_error("price = 1", VELTA_UNKNOWN_COLUMN, 0, "there is no column 'price'");

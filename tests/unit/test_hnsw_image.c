@@ -1,4 +1,7 @@
 /* hnsw/image.c: parts there and back, with and without the graph; what is dirty; every kind of damage. */
+#include <math.h>
+#include <stddef.h>
+
 #include "tests/unit/hnsw_fixture.h"
 
 static const struct fixture_options SMALL = {.dimensions = 20, .m = 6, .ef_construction = 30};
@@ -293,6 +296,57 @@ static void a_refused_graph_leaves_the_codes(void **state) {
     fixture_close(&twin);
 }
 
+/* The image with `size` bytes at `at` replaced; the sentence of its refusal has `part`. */
+static void expect_refusal(const struct fixture *f, struct fixture_image *image, size_t at, const void *bytes,
+                           size_t size, const char *part) {
+    uint8_t kept[8];
+    struct fixture twin;
+    struct velta_error error;
+    open_twin(&twin, f, &SMALL);
+    memcpy(kept, image->bytes + at, size);
+    memcpy(image->bytes + at, bytes, size);
+    assert_int_equal(fixture_load(&twin, image, true, &error), VELTA_CORRUPT);
+    if (!strstr(error.text, part)) fail_msg("%s", error.text);
+    memcpy(image->bytes + at, kept, size);
+    fixture_close(&twin);
+}
+
+static void parts_and_values_out_of_place_are_refused(void **state) {
+    (void)state;
+    static const float endless[] = {(float)INFINITY, -(float)INFINITY, (float)NAN};
+    struct fixture f, twin;
+    struct velta_error error;
+    fill_with_everything(&f, &SMALL, 60);
+    struct fixture_image image;
+    fixture_image(&f, &image);
+    size_t params = image.offsets[0][2] - f.index->links_offset + f.index->params_offset; /* of the last node */
+    for (size_t i = 0; i < 3; i++) {
+        expect_refusal(&f, &image, params + offsetof(struct hnsw_params, lo), &endless[i], 4, "not finite");
+        expect_refusal(&f, &image, params + offsetof(struct hnsw_params, norm), &endless[i], 4, "not finite");
+    }
+    assert_true(f.index->upper_count > 0);
+    expect_refusal(&f, &image, image.offsets[1][0] + 64 + 4, &(const uint32_t){0}, 4, "out of place"); /* a level */
+    open_twin(&twin, &f, &SMALL);
+    assert_int_equal(fixture_load(&twin, &image, true, &error), VELTA_OK);
+    assert_int_equal(hnsw_part_read(twin.index, HNSW_PART_CODES, 0, twin.row_count, image.bytes, 64, &error),
+                     VELTA_INVALID); /* it is not empty */
+    fixture_close(&twin);
+    open_twin(&twin, &f, &SMALL);
+    for (unsigned kind = 0; kind < 2; kind++) {
+        for (uint32_t part = 0; part < image.parts[kind]; part++) {
+            size_t from = image.offsets[kind][part], size = image.offsets[kind][part + 1] - from;
+            assert_int_equal(hnsw_part_read(twin.index, kind ? HNSW_PART_GRAPH : HNSW_PART_CODES, part, f.row_count,
+                                            image.bytes + from, size, &error),
+                             VELTA_OK);
+        }
+    }
+    assert_int_equal(hnsw_part_read(twin.index, HNSW_PART_GRAPH, image.parts[1], f.row_count, image.bytes, 64, &error),
+                     VELTA_CORRUPT); /* one more than there are */
+    fixture_close(&twin);
+    free(image.bytes);
+    fixture_close(&f);
+}
+
 struct loading {
     const struct fixture *from;
     const struct fixture_image *image;
@@ -339,6 +393,7 @@ int main(void) {
         cmocka_unit_test(damage_is_refused_or_harmless),
         cmocka_unit_test(every_other_size_is_refused),
         cmocka_unit_test(a_refused_graph_leaves_the_codes),
+        cmocka_unit_test(parts_and_values_out_of_place_are_refused),
         cmocka_unit_test(loading_survives_every_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,11 +133,14 @@ static void drift_is_measured_and_met(void **state) {
     move_row(&f, 11, 0.18F, &random);
     assert_int_equal(f.index->repair_count, 1);
     assert_int_equal(f.index->tail_count, 0);
+    move_row(&f, 11, 0.01F, &random); /* due already */
+    assert_int_equal(f.index->repair_count, 1);
     move_row(&f, 11, 0.18F, &random); /* together far */
     assert_int_equal(f.index->repair_count, 0);
     assert_int_equal(f.index->tail_count, 1);
-    move_row(&f, 12, 0.6F, &random);
-    move_row(&f, 12, 0.6F, &random);
+    for (int i = 0; i < 60; i++)
+        move_row(&f, 12, 0.6F, &random);
+    assert_int_equal(f.index->drift[f.index->node_of_row[12]], UINT16_MAX); /* farther than can be counted */
     move_row(&f, 13, 0.18F, &random);
     assert_int_equal(f.index->tail_count, 2);
     assert_int_equal(f.index->repair_count, 1);

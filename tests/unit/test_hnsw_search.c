@@ -176,7 +176,10 @@ static void test_edges(void **state) {
     assert_int_equal(found.count, 0);
     fixture_close(&self);
     fill(&self, &kinds[0], DIMENSIONS, 1000, &random, centres);
-    uint64_t rows[16] = {0};
+    uint64_t rows[32] = {0};
+    float faint[DIMENSIONS];
+    for (unsigned i = 0; i < DIMENSIONS; i++)
+        faint[i] = i % 2 ? 1e-42F : -1e-42F;
     for (unsigned linked = 0; linked < 2; linked++) {
         asked = (struct hnsw_query){.vector = query, .k = 0};
         assert_int_equal(hnsw_search(self.index, &asked, found.rows, found.distances, &found.count, NULL, NULL),
@@ -197,7 +200,15 @@ static void test_edges(void **state) {
         assert_int_equal(found.count, 3);
         for (unsigned i = 0; i < 3; i++)
             assert_in_range(found.rows[i], 192, 194);
-        memset(rows, 0xFF, sizeof rows);
+        asked.rows_count = 5; /* two of them lie behind the last row that has a vector */
+        run(&self, &asked, &found);
+        assert_int_equal(found.count, 3);
+        asked.rows_count = 3;
+        asked.vector = faint; /* too faint for a scale: as if it were zero */
+        run(&self, &asked, &found);
+        assert_int_equal(found.count, 3);
+        asked.vector = query;
+        memset(rows, 0xFF, 15 * sizeof *rows);
         rows[15] = (UINT64_C(1) << 40) - 1;
         asked.rows_count = 1000;
         asked.k = 990;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "delta/history.h"
+#include "delta/history_state.h"
 #include "tests/support/support.h"
 
 enum { ID, NUMBER, RATIO, FLAG, NAME, BLOB, WIDE, HALF, CODES, COLUMNS };
@@ -780,6 +780,52 @@ static void damaged_images_are_refused(void **state) {
     memory_destroy(memory);
 }
 
+/* Entries that each would do alone and contradict one another. */
+static void contradictions_are_refused(void **state) {
+    static struct life life;
+    struct memory *memory = memory_create(NULL, 0);
+    struct velta_error error;
+    (void)state;
+    start_life(&life, 79, memory);
+    live(&life, 60);
+    assert_int_equal(history_part_count(life.history), 2);
+    size_t sizes[2] = {history_part_bytes(life.history, 0), history_part_bytes(life.history, 1)};
+    for (int lie = 0; lie < 2; lie++) {
+        uint8_t *bytes[2];
+        struct history *copy;
+        struct history_entry entry;
+        uint32_t dead = VELTA_NO_ROW;
+        must(history_create(memory, &simd_scalar, 3, &copy, NULL));
+        for (unsigned p = 0; p < 2; p++) {
+            bytes[p] = malloc(sizes[p]);
+            history_part_write(life.history, p, bytes[p]);
+        }
+        size_t at = 0;
+        for (bool lied = false; !lied && at < sizes[1]; at += lied ? 0 : entry.size_bytes) {
+            memcpy(&entry, bytes[1] + at, sizeof entry);
+            if (lie == 0 && entry.type == HISTORY_BIRTH) {
+                entry.count = 0; /* a birth of nothing */
+                lied = true;
+            } else if (lie == 1 && entry.type == HISTORY_DEATH) {
+                lied = dead != VELTA_NO_ROW;
+                if (lied) entry.row = dead; /* a row that dies again */
+                dead = entry.row;
+            }
+            memcpy(bytes[1] + at, &entry, sizeof entry);
+        }
+        assert_true(at < sizes[1]);
+        must(history_part_read(copy, life.table, 0, bytes[0], sizes[0], &error));
+        assert_int_equal(history_part_read(copy, life.table, 1, bytes[1], sizes[1], &error), VELTA_CORRUPT);
+        assert_int_equal(error.offset, at);
+        for (unsigned p = 0; p < 2; p++)
+            free(bytes[p]);
+        history_destroy(copy);
+    }
+    history_destroy(NULL);
+    end_life(&life);
+    memory_destroy(memory);
+}
+
 /* ---- memory */
 
 struct attempt {
@@ -842,7 +888,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_past_state_is_as_it_was),   cmocka_unit_test(batches_are_reserved_first),
         cmocka_unit_test(parts_are_dirty_only_at_the_end), cmocka_unit_test(damaged_images_are_refused),
-        cmocka_unit_test(refused_memory_changes_nothing),
+        cmocka_unit_test(contradictions_are_refused),      cmocka_unit_test(refused_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

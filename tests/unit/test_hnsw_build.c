@@ -397,6 +397,82 @@ static void checker_sees_damage(void **state) {
     fixture_close(&f);
 }
 
+static void must_see(const struct fixture *f, uint32_t *field, uint32_t wrong, const char *part) {
+    struct velta_error error;
+    uint32_t kept = *field;
+    *field = wrong;
+    assert_int_equal(hnsw_check_structure(f->index, &error), VELTA_CORRUPT);
+    if (!strstr(error.text, part)) fail_msg("%s", error.text);
+    *field = kept;
+    fixture_check(f);
+}
+
+static void checker_sees_wrong_maps_and_counts(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, &SMALL);
+    fixture_fill(&f, 600, 15);
+    struct hnsw *index = f.index;
+    must_see(&f, &index->entry, 3, "an entry without a graph");
+    fixture_link(&f, UINT64_MAX, 1);
+    hnsw_remove(index, 70);
+    fixture_link(&f, UINT64_MAX, 1); /* its node is free now */
+    assert_int_equal(index->free_count, 1);
+    must_see(&f, &index->first_free, index->node_count, "overlooked");
+    must_see(&f, &index->row_of_node[9], index->row_capacity, "has another node");
+    must_see(&f, &index->node_of_row[70], index->node_count, "row 70 has node");
+    must_see(&f, &index->node_of_row[70], 9, "counts");
+    uint32_t *const counts[] = {&index->linked_count, &index->tail_count, &index->removed_count, &index->repair_count,
+                                &index->free_count};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        must_see(&f, counts[i], *counts[i] + 1, "counts");
+    struct velta_error error;
+    index->tail_bits[0] ^= 1;
+    assert_int_equal(hnsw_check_structure(index, &error), VELTA_CORRUPT);
+    assert_non_null(strstr(error.text, "tail bit"));
+    index->tail_bits[0] ^= 1;
+    fixture_add(&f, (const float[24]){1.0F});
+    must_see(&f, &index->entry, index->node_of_row[600], "entry is not in the graph");
+    fixture_close(&f);
+}
+
+static void checker_sees_wrong_upper_levels(void **state) {
+    (void)state;
+    struct fixture f;
+    struct velta_error error;
+    fixture_open(&f, &SMALL);
+    fixture_fill(&f, 600, 15);
+    fixture_link(&f, UINT64_MAX, 1);
+    struct hnsw_upper *uppers = f.index->uppers, *high = NULL, *low = NULL;
+    uint32_t plain = 0;
+    while (hnsw_find_upper(f.index, plain))
+        plain++;
+    must_see(&f, &uppers[1].node, f.index->node_count, "out of place");
+    must_see(&f, &uppers[1].node, plain, "out of place");
+    must_see(&f, &uppers[1].node, uppers[0].node, "out of place");
+    for (size_t i = 0; i < f.index->upper_count; i++) {
+        if (uppers[i].level > 1) high = &uppers[i];
+        if (uppers[i].level == 1) low = &uppers[i];
+    }
+    assert_true(high && low);
+    uint32_t *links = hnsw_upper_links(f.index, high, 2);
+    uint32_t kept[2] = {links[0], links[1]};
+    links[0] = 1;
+    links[1] = low->node;
+    assert_int_equal(hnsw_check_structure(f.index, &error), VELTA_CORRUPT);
+    assert_non_null(strstr(error.text, "above its level"));
+    memcpy(links, kept, sizeof kept);
+    uint8_t level = low->level;
+    for (unsigned i = 0; i < 2; i++) {
+        low->level = i ? HNSW_MAX_LEVEL + 1 : 0;
+        assert_int_equal(hnsw_check_structure(f.index, &error), VELTA_CORRUPT);
+        assert_non_null(strstr(error.text, "has level"));
+    }
+    low->level = level;
+    fixture_check(&f);
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_decode_to_within_half_a_step),
@@ -414,6 +490,8 @@ int main(void) {
         cmocka_unit_test(creating_and_reserving_survive_every_refusal),
         cmocka_unit_test(options_out_of_range_are_refused),
         cmocka_unit_test(checker_sees_damage),
+        cmocka_unit_test(checker_sees_wrong_maps_and_counts),
+        cmocka_unit_test(checker_sees_wrong_upper_levels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

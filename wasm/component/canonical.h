@@ -117,12 +117,14 @@ void space_empty(void);
 
 struct vectors;
 
-/* Time, which wasm/host.c asks for too: what the host's clock said when the call began. */
+/* Time, which wasm/host.c asks for too: what the host's clock said when it was asked last. */
 void vectors_set_now(double now_ms);
 VELTA_MUST_USE enum velta_status vectors_create(const struct vectors_options *options, struct vectors **out,
                                                 struct velta_error *error);
 void vectors_free(struct vectors *self);
 uint32_t vectors_size(const struct vectors *self);
+/* Whether what reading finds depends on the time: nothing here sets expiries, but imported bytes may have them. */
+bool vectors_may_expire(const struct vectors *self);
 /* ids: room for count. */
 VELTA_MUST_USE enum velta_status vectors_apply(struct vectors *self, const struct wit_delta *deltas, uint32_t count,
                                                uint64_t *ids, struct velta_error *error);

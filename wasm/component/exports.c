@@ -3,7 +3,7 @@
  * up to 16 parameters are spread over core values, and an answer is a place in memory, read before the post-return.
  * No logic: wasm/component/vectors.c has it.
  *
- * A call goes: the clock is asked, before anything is touched; the engine works; the answer lies in `answer`, and what
+ * A call goes: the clock is asked, if the time matters, before anything is touched; the engine works; the answer lies in `answer`, and what
  * it points to in the space (canonical.h); the post-return gives that back. A clock that calls the component is refused
  * with BUSY, and what it drops is dropped after the call that it interrupts. A clock that fails is a trap, and the
  * component is not to be used any more, as after any.
@@ -29,16 +29,18 @@ static bool asking; /* the clock */
 static struct vectors *dropped[MOST_DROPPED];
 static uint32_t dropped_count;
 
-static enum velta_status begin(void) {
+static enum velta_status begin(bool with_time) {
     if (asking) {
         return velta_fail(
             &last_error, VELTA_BUSY, VELTA_NO_OFFSET,
             "the clock is being asked the time, or has failed to tell it; it must not call the component");
     }
-    asking = true;
-    double now_ms = (double)import_clock_now();
-    asking = false;
-    vectors_set_now(now_ms > MAX_CLOCK_MS ? MAX_CLOCK_MS : now_ms < -MAX_CLOCK_MS ? -MAX_CLOCK_MS : now_ms);
+    if (with_time) {
+        asking = true;
+        double now_ms = (double)import_clock_now();
+        asking = false;
+        vectors_set_now(now_ms > MAX_CLOCK_MS ? MAX_CLOCK_MS : now_ms < -MAX_CLOCK_MS ? -MAX_CLOCK_MS : now_ms);
+    }
     vectors_forget_export(); /* of a call whose answer was not read to its end */
     return VELTA_OK;
 }
@@ -90,7 +92,7 @@ struct wit_answer *create(uint32_t has_dimensions, uint32_t dimensions, uint32_t
         .memory_budget_bytes = has_budget ? budget_bytes : 0,
     };
     struct vectors *self = NULL;
-    enum velta_status status = begin();
+    enum velta_status status = begin(true);
     status = status ? status : check_number("dimensions", has_dimensions, dimensions);
     status = status ? status : check_number("max-vectors", has_max, max_vectors);
     status = status ? status : check_number("checkpoint-interval", has_interval, interval);
@@ -171,7 +173,7 @@ struct wit_answer *apply_delta(struct vectors *self, const char *id, uint32_t id
         .metadata = {.there = has_metadata != 0, .text = {.bytes = metadata, .size_bytes = metadata_bytes}},
         .timestamp = {.there = has_timestamp != 0, .value = timestamp},
     };
-    enum velta_status status = begin();
+    enum velta_status status = begin(true);
     return finish(status ? status : vectors_apply(self, &delta, 1, &answer.value.number, &last_error));
 }
 
@@ -182,7 +184,7 @@ POST_RETURN("[method]database.apply-delta") void post_apply_delta(struct wit_ans
 
 METHOD("apply-deltas")
 struct wit_answer *apply_deltas(struct vectors *self, const struct wit_delta *deltas, uint32_t count) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(true);
     uint64_t *ids = NULL;
     if (!status) {
         /* No overflow: an id is smaller than a delta. */
@@ -219,7 +221,8 @@ static enum velta_status check_moment(int64_t at_ms) {
 }
 
 METHOD("get-vector") struct wit_answer *get_vector(struct vectors *self, const char *id, uint32_t id_bytes) {
-    return give_vector(self, begin(), (struct wit_text){.bytes = id, .size_bytes = id_bytes}, 0);
+    return give_vector(self, begin(vectors_may_expire(self)), (struct wit_text){.bytes = id, .size_bytes = id_bytes},
+                       0);
 }
 
 POST_RETURN("[method]database.get-vector") void post_get_vector(struct wit_answer *given) {
@@ -229,7 +232,7 @@ POST_RETURN("[method]database.get-vector") void post_get_vector(struct wit_answe
 
 METHOD("get-vector-at")
 struct wit_answer *get_vector_at(struct vectors *self, const char *id, uint32_t id_bytes, int64_t at_ms) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(vectors_may_expire(self));
     status = status ? status : check_moment(at_ms);
     return give_vector(self, status, (struct wit_text){.bytes = id, .size_bytes = id_bytes}, at_ms);
 }
@@ -242,7 +245,7 @@ POST_RETURN("[method]database.get-vector-at") void post_get_vector_at(struct wit
 METHOD("search")
 struct wit_answer *search(struct vectors *self, const float *query, uint32_t count, uint32_t k, uint32_t has_options,
                           uint32_t has_ef, uint32_t ef, uint32_t exact, uint32_t has_at, int64_t at_ms) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(vectors_may_expire(self));
     bool with_ef = has_options && has_ef;
     bool with_at = has_options && has_at;
     status = status ? status : check_number("ef", with_ef, ef);
@@ -262,7 +265,7 @@ POST_RETURN("[method]database.search") void post_search(struct wit_answer *given
 /* ---- the whole */
 
 METHOD("index") struct wit_answer *index_vectors(struct vectors *self, uint32_t has_most, uint32_t most) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(false);
     status = status ? status : check_number("most", has_most, most);
     return finish(status ? status : vectors_index(self, has_most ? most : 0, &answer.value.number, &last_error));
 }
@@ -273,7 +276,7 @@ POST_RETURN("[method]database.index") void post_index(struct wit_answer *given) 
 }
 
 METHOD("compact") struct wit_answer *compact(struct vectors *self, uint32_t has_since, int64_t since_ms) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(true);
     if (!status && has_since) status = check_time(since_ms, VELTA_NO_OFFSET, &last_error);
     if (has_since && since_ms == 0) since_ms = -1; /* the engine's 0 is: no history */
     return finish(status ? status : vectors_compact(self, has_since ? since_ms : 0, &last_error));
@@ -285,7 +288,7 @@ POST_RETURN("[method]database.compact") void post_compact(struct wit_answer *giv
 }
 
 METHOD("export") struct wit_answer *export_bytes(struct vectors *self) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(false);
     return finish(status ? status : vectors_export(self, &answer.value.list, &last_error));
 }
 
@@ -295,7 +298,7 @@ POST_RETURN("[method]database.export") void post_export(struct wit_answer *given
 }
 
 METHOD("import") struct wit_answer *import_bytes(struct vectors *self, const uint8_t *bytes, uint32_t size_bytes) {
-    enum velta_status status = begin();
+    enum velta_status status = begin(true);
     struct wit_list list = {.items = bytes, .count = size_bytes};
     return finish(status ? status : vectors_import(self, list, &last_error));
 }

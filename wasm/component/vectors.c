@@ -29,6 +29,7 @@ struct vectors {
     uint32_t ef_search;
     uint32_t checkpoint_interval;
     uint64_t memory_budget_bytes;
+    bool imported;
 };
 
 /* Exported bytes that the host is reading. */
@@ -114,6 +115,10 @@ void vectors_free(struct vectors *self) {
 
 uint32_t vectors_size(const struct vectors *self) {
     return velta_live_count(self->table);
+}
+
+bool vectors_may_expire(const struct vectors *self) {
+    return self->imported;
 }
 
 /* ---- deltas */
@@ -345,6 +350,7 @@ enum velta_status vectors_import(struct vectors *self, struct wit_list bytes, st
     if (!status) {
         self->db = db;
         self->table = table;
+        self->imported = true;
     }
     (void)velta_close(gone, NULL); /* in memory */
     return status;

@@ -2,7 +2,7 @@
  * What is checked of the component, in Node and in a page alike: run(load) gives { name, problem } of each. `fetchCore`
  * gives the bytes of a core module by its name.
  */
-import { init } from 'velta';
+import * as velta from 'velta';
 import { instantiate } from './transpiled/velta.js';
 import * as hostile from './hostile.js';
 import { sameLife } from './same.js';
@@ -53,7 +53,7 @@ async function loadComponent(fetchCore, { maxPages } = {}) {
 
 export async function run(fetchCore) {
     const load = (options) => loadComponent(fetchCore, options);
-    await init();
+    await velta.init();
     const checks = {
         ...Object.fromEntries(
             ['cosine', 'l2', 'dot'].map((metric, i) => [
@@ -66,6 +66,7 @@ export async function run(fetchCore) {
         questions: async () => hostile.questions(await load()),
         bytes: async () => hostile.bytes(await load()),
         'a memory budget': async () => hostile.budget(await load()),
+        expiry: async () => hostile.expiry(await load(), velta),
         clocks: () => hostile.clocks(load),
         memory: () => hostile.memory(load),
         'scarce memory': () => hostile.scarce(load),

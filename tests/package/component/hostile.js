@@ -185,21 +185,43 @@ export function budget(component) {
     db[Symbol.dispose]();
 }
 
+/** Reading asks the clock when what was imported may expire, and not before. */
+export async function expiry(component, velta) {
+    const { clock } = component;
+    const theirs = new velta.DeltaVectorDB({ dimensions: DIMENSIONS, now: () => 1000 });
+    theirs.applyDelta({ vectorId: 'v', operation: { type: 'create', vector: new Float32Array(DIMENSIONS).fill(1) } });
+    theirs.database.table('vectors').expireAt(['v'], [2000]);
+    const ours = make(component);
+    let asked = 0;
+    clock.now = () => (asked++, 1000n);
+    const query = new Float32Array(DIMENSIONS).fill(1);
+    for (const call of [() => ours.getVector('v1'), () => ours.search(query, 1, undefined), () => ours.export()])
+        call();
+    must(asked === 0, () => `the clock was asked ${asked} times for nothing`);
+    ours.import(theirs.export());
+    must(ours.getVector('v')?.length === DIMENSIONS, 'it lives before its time');
+    clock.now = () => 2000n;
+    must(ours.getVector('v') === undefined, 'it is gone at its time');
+    must(ours.search(query, 1, undefined).length === 0, 'and is not found');
+    await theirs.close();
+}
+
 /** A clock that calls the component, drops what is in use, or fails. */
 export async function clocks(load) {
     const component = await load();
     const { clock } = component;
     const db = make(component);
     const other = make(component);
-    const wanted = db.getVector('v3');
     const then = clock.now;
     const once = (act) => (clock.now = () => ((clock.now = then), act(), then()));
+    const doubled = db.getVector('v3').map((value) => value * 2);
     let code;
-    once(() => (code = refusal(() => db.applyDelta(scale('v3', 2))).code));
-    equal('the call that asked', db.getVector('v3'), wanted);
+    once(() => (code = refusal(() => db.getVector('v3')).code));
+    const id = db.applyDelta(scale('v3', 2));
+    equal('the call that asked', db.getVector('v3'), doubled);
     must(code === 'busy', () => `a call from the clock gave ${code}`);
     once(() => other[Symbol.dispose]());
-    equal('a database dropped in its own call', other.getVector('v3'), wanted);
+    must(other.applyDelta(scale('v3', 2)) === id, 'a database dropped while it asks lives to the end of its call');
     clock.now = () => 2n ** 63n - 1n;
     db.applyDelta(scale('v4', 2));
     clock.now = () => -(2n ** 63n);

@@ -26,7 +26,7 @@ void sort_items(uint32_t *items, uint32_t *scratch, size_t count, sort_less_func
         from = to;
         to = swap;
     }
-    if (from != items && count > 0) {
+    if (from != items) {
         memcpy(items, from, count * sizeof *items);
     }
 }

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { launch } from './lib/browsers.mjs';
 import { conclude } from './lib/outcomes.mjs';
+import { parquetFile } from './lib/parquet_files.mjs';
 import { countedBytes, rangeHandler } from './lib/range_server.mjs';
 import { badModules } from './lib/routes.mjs';
 import { startServer, strictPolicy } from './lib/server.mjs';
@@ -53,7 +54,7 @@ async function startSite(project, isolated, driver) {
                 join(root, path),
             ]),
         ),
-        handlers: { '/ranges/': rangeHandler((name) => countedBytes(name)) },
+        handlers: { '/ranges/': rangeHandler(async (name) => countedBytes(name) ?? parquetFile(name)) },
         routes: {
             '/run.html': html(page(map, `${mocha}<script type="module" src="/support/page.js"></script>`)),
             '/realm.html': html(page(map, '<script type="module" src="/support/realm_page.js"></script>')),

@@ -88,11 +88,21 @@ async function printSizes() {
     }
 }
 
+/** The licences of what is bundled into velta/parquet. */
+async function bundledLicences() {
+    const texts = ['hyparquet', 'hyparquet-compressors', 'fzstd'].map(async (name) => {
+        return `${name}\n\n${await readFile(join(wasm, 'node_modules', name, 'LICENSE'), 'utf8')}`;
+    });
+    const head = 'parquet.js and parquet.cjs contain parts of these libraries.\n\n';
+    await writeFile(join(dist, 'parquet.LICENSES.txt'), head + (await Promise.all(texts)).join('\n'));
+}
+
 async function fill() {
     await mkdir(join(dist, 'wasm'), { recursive: true });
     const modules = join(build, 'wasm');
     await bundle({ source: join(wasm, 'src'), modules, out: dist });
     await declare();
+    await bundledLicences();
     for (const wasmBuild of wasmBuilds) {
         const file = `velta.${wasmBuild}.wasm`;
         await cp(join(modules, file), join(dist, 'wasm', file));

@@ -9,3 +9,13 @@ export { RangeClient, type RangeClientOptions, type RangeProbe, type RangeProgre
 export type { RangeSource, RangeStats, ReadRangeOptions, Tail } from '../ranges/source.js';
 export { MemoryBudget, type Allocation, type BudgetStats } from '../ranges/memory_budget.js';
 export { detectCapabilities, type Capabilities } from '../ranges/capabilities.js';
+export {
+    StreamingParquetReader,
+    type ParquetColumn,
+    type ParquetMetadata,
+    type ParquetReaderOptions,
+    type ParquetSource,
+    type ReadValuesOptions,
+} from './streaming_parquet_reader.js';
+export type { ParquetValues } from './pages.js';
+export type { Decompressor } from './compression.js';

@@ -2,8 +2,8 @@
  * Reads parts of a file on a web server by HTTP ranges (RFC 9110, section 14).
  *
  * Nothing of an answer is believed: its status, Content-Range, length and validators are compared with what was asked
- * for and with what earlier answers said. What can pass (a lost connection, 429, 500, 502, 503, 504) is asked for
- * again, three times at most, after 100, 200 and 400 ms or after what Retry-After says; what cannot is an error at once.
+ * for and with what earlier answers said. What can pass (a lost connection, 429, 500, 502, 503, 504) is asked for again,
+ * three times at most, after 100, 200 and 400 ms or after what Retry-After says; what cannot is an error at once.
  *
  * A file that changes while it is read would give bytes of two files. So the first answer's ETag or Last-Modified is
  * kept and every later answer must have the same; where no preflight comes of it (the own origin, Node), If-Range tells
@@ -81,7 +81,7 @@ const PASSING = new Set([408, 429, 500, 502, 503, 504]);
 class Passing extends Error {
     readonly waitMs: number;
 
-    constructor(message: string, waitMs = 0) {
+    constructor(message: string, waitMs: number) {
         super(message);
         this.waitMs = waitMs;
     }
@@ -95,6 +95,14 @@ class FromCallback extends Error {
         super('a callback threw');
         this.thrown = thrown;
     }
+}
+
+function passing(message: string, waitMs = 0): Passing {
+    return new Passing(message, waitMs);
+}
+
+function fromCallback(thrown: unknown): FromCallback {
+    return new FromCallback(thrown);
 }
 
 /** What a request wants: from `start` to before `end`, or the last `suffix` bytes. */
@@ -333,7 +341,7 @@ export class RangeClient implements RangeSource {
         } catch (error) {
             if (error instanceof VeltaError || error instanceof Passing || error instanceof FromCallback) throw error;
             const why = stop.signal.aborted ? `nothing came for ${this.#timeoutMs} ms` : String(error);
-            throw new Passing(`the connection was lost (${why})`);
+            throw passing(`the connection was lost (${why})`);
         } finally {
             clearTimeout(timer);
             signal.removeEventListener('abort', abort);
@@ -345,7 +353,7 @@ export class RangeClient implements RangeSource {
     #checkStatus(response: Response): void {
         const { status } = response;
         if (status === 200 || status === 206 || status === 416) return;
-        if (PASSING.has(status)) throw new Passing(`the server answered ${status}`, retryAfter(response));
+        if (PASSING.has(status)) throw passing(`the server answered ${status}`, retryAfter(response));
         if (status === 412) throw this.#changed();
         if (status === 404 || status === 410) {
             throw new VeltaError('NOT_FOUND', `${this.url}: the server answered ${status}, there is no such file`);
@@ -502,7 +510,7 @@ export class RangeClient implements RangeSource {
 
     /** A body of exactly that length. */
     async #body(response: Response, length: number, alive: () => void): Promise<Uint8Array> {
-        if (response.body === null) throw new Passing('the server sent no body');
+        if (response.body === null) throw passing('the server sent no body');
         const bytes = reserve(length);
         let filled = 0;
         for (const reader = response.body.getReader(); ;) {
@@ -515,7 +523,7 @@ export class RangeClient implements RangeSource {
             filled += value.length;
             this.#report();
         }
-        if (filled < length) throw new Passing(`the connection was lost (${filled} of ${length} bytes came)`);
+        if (filled < length) throw passing(`the connection was lost (${filled} of ${length} bytes came)`);
         return bytes;
     }
 
@@ -524,7 +532,7 @@ export class RangeClient implements RangeSource {
         try {
             onProgress?.({ bytesFetched: this.#fetched, requests: this.#requests, fileBytes: this.#size });
         } catch (error) {
-            throw new FromCallback(error);
+            throw fromCallback(error);
         }
     }
 }

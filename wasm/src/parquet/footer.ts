@@ -1,0 +1,298 @@
+/**
+ * The footer of a Parquet file: its columns, row groups and where their chunks lie, checked before anything is fetched
+ * or reserved by what it says. hyparquet reads the Thrift; what it gives is as hostile as the bytes were.
+ *
+ * How Parquet's types become the engine's:
+ *   BOOLEAN                                    bool
+ *   INT32, INT64, of any width and sign        int; an unsigned value beyond 63 bits is LIMIT when it is met
+ *   DATE, TIMESTAMP (ms, µs, ns)               timestamp, rounded down to the millisecond; a DATE is midnight in UTC
+ *   FLOAT, DOUBLE                              float
+ *   BYTE_ARRAY of text (STRING, ENUM, JSON)    string
+ *   other BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY     bytes; fixed ones of 4 n bytes may be asked for as vectors of n float32
+ *   a list of FLOAT or DOUBLE                  vector
+ * DECIMAL, TIME, INTERVAL, INT96, FLOAT16, structs, maps and other lists are refused when they are asked for.
+ */
+import type { ColumnChunk, FileMetaData, SchemaElement } from 'hyparquet';
+import { parquetMetadata } from 'hyparquet/src/metadata.js';
+import { VeltaError } from '../errors.js';
+import type { ColumnType } from '../schema.js';
+import { corrupt } from './encodings.js';
+
+/** Which rule makes the engine's value. @internal */
+export type Rule = 'as is' | 'unsigned' | 'days' | 'millis' | 'micros' | 'nanos';
+
+/** A column of the file. @internal */
+export interface Column {
+    readonly name: string;
+    /** The engine's type; null where it is refused. */
+    readonly type: ColumnType | null;
+    /** Why it is refused. */
+    readonly refusal: string;
+    readonly rule: Rule;
+    /** Place among the chunks of a group. */
+    readonly leaf: number;
+    readonly physical: string;
+    readonly typeLength: number;
+    readonly maxDefinition: number;
+    /** 1 for lists. */
+    readonly maxRepetition: number;
+    /** Definition level from which on a list has an element. */
+    readonly listDefinition: number;
+}
+
+/** Bytes of a file. @internal */
+export interface Span {
+    readonly start: number;
+    readonly end: number;
+}
+
+/** A column's part of a row group. @internal */
+export interface Chunk extends Span {
+    readonly codec: string;
+    readonly valueCount: number;
+    readonly uncompressedBytes: number;
+    readonly nullCount: number | null;
+    /** Plain bytes of the least and largest value, as far as the writer said. */
+    readonly min: Uint8Array | null;
+    readonly max: Uint8Array | null;
+    readonly offsetIndex: Span | null;
+    readonly columnIndex: Span | null;
+}
+
+/** A row group. @internal */
+export interface Group {
+    /** Number of its first row in the file. */
+    readonly startRow: number;
+    readonly rows: number;
+    readonly chunks: readonly Chunk[];
+}
+
+/** What a footer says. @internal */
+export interface Footer {
+    readonly rows: number;
+    readonly createdBy: string;
+    readonly footerBytes: number;
+    readonly columns: readonly Column[];
+    readonly groups: readonly Group[];
+}
+
+const MAGIC = 0x31524150; // PAR1
+const ENCRYPTED = 0x45524150; // PARE
+const MOST_ROWS = 0xffffffff;
+const TAIL_BYTES = 8;
+
+/**
+ * Bytes of the footer with its tail, by the last bytes of the file.
+ * @throws {VeltaError} CORRUPT, UNSUPPORTED
+ * @internal
+ */
+export function footerLength(tail: Uint8Array, fileBytes: number): number {
+    if (tail.length < TAIL_BYTES || fileBytes < 12) throw corrupt('it is too short');
+    const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
+    const magic = view.getUint32(tail.length - 4, true);
+    if (magic === ENCRYPTED) throw new VeltaError('UNSUPPORTED', 'the Parquet file is encrypted');
+    if (magic !== MAGIC) throw corrupt('it does not end with PAR1');
+    const length = view.getUint32(tail.length - TAIL_BYTES, true);
+    if (length > fileBytes - 12) throw corrupt('its footer is longer than the file');
+    return length + TAIL_BYTES;
+}
+
+function whole(value: unknown, what: string, most: number = Number.MAX_SAFE_INTEGER): number {
+    const number = typeof value === 'bigint' || typeof value === 'number' ? Number(value) : NaN;
+    if (!Number.isSafeInteger(number) || number < 0 || number > most) throw corrupt(`${what} is ${String(value)}`);
+    return number;
+}
+
+/** Statistics stay bytes: what they mean is decided where they are compared. */
+const RAW = {
+    timestampFromMilliseconds: (value: bigint) => value,
+    timestampFromMicroseconds: (value: bigint) => value,
+    timestampFromNanoseconds: (value: bigint) => value,
+    dateFromDays: (value: number) => value,
+    stringFromBytes: (value: Uint8Array) => value,
+    jsonFromBytes: (value: Uint8Array) => value,
+    geometryFromBytes: (value: Uint8Array) => value,
+    geographyFromBytes: (value: Uint8Array) => value,
+    uuidFromBytes: (value: Uint8Array) => value,
+};
+
+/** @throws {VeltaError} CORRUPT, UNSUPPORTED, LIMIT @internal */
+export function parseFooter(bytes: Uint8Array, fileBytes: number): Footer {
+    let found: FileMetaData;
+    try {
+        found = parquetMetadata(bytes, { parsers: RAW, geoparquet: false });
+    } catch (error) {
+        throw corrupt(`its footer cannot be read (${String(error)})`);
+    }
+    const leaves: SchemaElement[] = [];
+    const columns = readSchema(found.schema, leaves);
+    const dataEnd = fileBytes - bytes.length;
+    let startRow = 0;
+    const groups = found.row_groups.map((group, i) => {
+        const rows = whole(group.num_rows, `the number of rows of group ${i}`, MOST_ROWS);
+        if (group.columns.length !== leaves.length) throw corrupt(`group ${i} has another number of columns`);
+        const chunks = group.columns.map((chunk, leaf) =>
+            readChunk(chunk, leaves[leaf] as SchemaElement, fileBytes, dataEnd),
+        );
+        for (const { leaf, maxRepetition, name } of columns) {
+            const { valueCount } = chunks[leaf] as Chunk;
+            if (maxRepetition === 0 && valueCount !== rows) {
+                throw corrupt(`column '${name}' has ${valueCount} values for ${rows} rows`);
+            }
+        }
+        startRow += rows;
+        return { startRow: startRow - rows, rows, chunks };
+    });
+    if (startRow > MOST_ROWS) throw new VeltaError('LIMIT', `the Parquet file has ${startRow} rows`);
+    if (whole(found.num_rows, 'the number of rows') !== startRow) throw corrupt('its groups have other rows than it');
+    const createdBy = typeof found.created_by === 'string' ? found.created_by : '';
+    return { rows: startRow, createdBy, footerBytes: bytes.length, columns, groups };
+}
+
+function readChunk(chunk: ColumnChunk, leaf: SchemaElement, fileBytes: number, dataEnd: number): Chunk {
+    const meta = chunk.meta_data;
+    if (chunk.file_path) throw new VeltaError('UNSUPPORTED', 'the Parquet file keeps columns in other files');
+    if (chunk.crypto_metadata !== undefined) throw new VeltaError('UNSUPPORTED', 'a column of the file is encrypted');
+    if (meta === undefined || meta.type !== leaf.type) throw corrupt('a chunk is of another type than its column');
+    const data = whole(meta.data_page_offset, 'the offset of a page');
+    const dictionary = whole(meta.dictionary_page_offset ?? 0, 'the offset of a dictionary');
+    const start = dictionary > 0 && dictionary < data ? dictionary : data;
+    const end = start + whole(meta.total_compressed_size, 'the size of a chunk');
+    if (start < 4 || end > dataEnd) throw corrupt('a chunk lies outside of the file');
+    const span = (from: unknown, length: unknown): Span | null => {
+        if (from === undefined || length === undefined || length === 0) return null;
+        const first = whole(from, 'the offset of an index');
+        const last = first + whole(length, 'the length of an index');
+        if (first < 4 || last > fileBytes) throw corrupt('an index lies outside of the file');
+        return { start: first, end: last };
+    };
+    const { statistics } = meta;
+    const counted = statistics?.null_count;
+    return {
+        start,
+        end,
+        codec: String(meta.codec),
+        valueCount: whole(meta.num_values, 'the number of values of a chunk'),
+        uncompressedBytes: whole(meta.total_uncompressed_size, 'the size of a chunk'),
+        nullCount: counted === undefined ? null : whole(counted, 'a count of NULLs'),
+        ...bounds(statistics?.min_value, statistics?.max_value),
+        offsetIndex: span(chunk.offset_index_offset, chunk.offset_index_length),
+        columnIndex: span(chunk.column_index_offset, chunk.column_index_length),
+    };
+}
+
+function bounds(min: unknown, max: unknown): { min: Uint8Array | null; max: Uint8Array | null } {
+    const isThere = min instanceof Uint8Array && max instanceof Uint8Array;
+    return isThere ? { min, max } : { min: null, max: null };
+}
+
+// ---- the schema: a tree, written node by node, each with the number of its children
+
+interface Node {
+    readonly element: SchemaElement;
+    readonly children: Node[];
+    readonly leaf: number;
+}
+
+const DEEPEST = 100;
+
+function readSchema(schema: readonly SchemaElement[], leaves: SchemaElement[]): Column[] {
+    let next = 0;
+    const read = (depth: number): Node => {
+        const element = schema[next++];
+        if (element === undefined || depth > DEEPEST) throw corrupt('its schema is no tree');
+        const count = whole(element.num_children ?? 0, 'a number of columns', schema.length);
+        const isLeaf = count === 0 && depth > 0;
+        if (isLeaf && element.type === undefined) throw corrupt('a column has no type');
+        if (typeof element.name !== 'string') throw corrupt('a column has no name');
+        if (isLeaf) leaves.push(element);
+        const leaf = leaves.length - 1;
+        const children: Node[] = [];
+        for (let i = 0; i < count; i++) children.push(read(depth + 1));
+        return { element, children, leaf };
+    };
+    const root = read(0);
+    // hyparquet pairs chunks with the elements that have a type: a group with one would shift them.
+    if (next !== schema.length || schema.filter((each) => each.type !== undefined).length !== leaves.length) {
+        throw corrupt('its schema is no tree');
+    }
+    const columns = root.children.map(columnOf);
+    if (new Set(columns.map(({ name }) => name)).size !== columns.length) throw corrupt('two columns have one name');
+    return columns;
+}
+
+function columnOf(top: Node): Column {
+    const path: SchemaElement[] = [];
+    let node: Node = top;
+    for (; ; node = node.children[0] as Node) {
+        path.push(node.element);
+        if (node.children.length !== 1) break;
+    }
+    const { element, leaf } = node;
+    const repeated = path.findIndex((each) => each.repetition_type === 'REPEATED');
+    const definitions = path.map((_, i) => path.slice(0, i + 1).filter((p) => p.repetition_type !== 'REQUIRED').length);
+    const common = {
+        name: top.element.name,
+        leaf,
+        physical: String(element.type),
+        typeLength: whole(element.type_length ?? 0, 'the length of a type', 1 << 24),
+        maxDefinition: definitions.at(-1) as number,
+        maxRepetition: path.filter((each) => each.repetition_type === 'REPEATED').length,
+        listDefinition: repeated < 0 ? 0 : (definitions[repeated] as number),
+    };
+    const refused = (refusal: string): Column => ({ ...common, type: null, refusal, rule: 'as is' });
+    if (node.children.length > 0) return refused('is a struct or a map');
+    if (path.length === 1 && repeated < 0) return { ...common, ...typeOf(element) };
+    if (common.maxRepetition !== 1 || path.length > 3) return refused('is nested');
+    if (element.type !== 'FLOAT' && element.type !== 'DOUBLE') return refused('is a list, and not of float or double');
+    return { ...common, type: 'vector', refusal: '', rule: 'as is' };
+}
+
+interface TypeFound {
+    readonly type: ColumnType | null;
+    readonly rule: Rule;
+    readonly refusal: string;
+}
+
+function typeOf(element: SchemaElement): TypeFound {
+    const { type, converted_type: converted, logical_type: logical } = element;
+    const is = (found: ColumnType, rule: Rule = 'as is'): TypeFound => ({ type: found, rule, refusal: '' });
+    const refused = (what: string): TypeFound => ({ type: null, rule: 'as is', refusal: `is ${what}` });
+    const name = logical?.type ?? converted ?? '';
+    if (name === 'DECIMAL')
+        return refused('a DECIMAL, which no column of velta holds without loss: cast it on writing');
+    if (name.startsWith('TIME') && !name.startsWith('TIMESTAMP')) return refused('a TIME of day');
+    if (['INTERVAL', 'FLOAT16', 'VARIANT', 'GEOMETRY', 'GEOGRAPHY'].includes(name)) return refused(`of type ${name}`);
+    switch (type) {
+        case 'BOOLEAN':
+            return is('bool');
+        case 'FLOAT':
+        case 'DOUBLE':
+            return is('float');
+        case 'INT32':
+        case 'INT64':
+            return numberType(element, name, is);
+        case 'BYTE_ARRAY':
+            return is(['STRING', 'UTF8', 'ENUM', 'JSON'].includes(name) ? 'string' : 'bytes');
+        case 'FIXED_LEN_BYTE_ARRAY':
+            return is('bytes');
+        default:
+            return refused(`of the type ${String(type)}`);
+    }
+}
+
+function numberType(
+    element: SchemaElement,
+    name: string,
+    is: (found: ColumnType, rule?: Rule) => TypeFound,
+): TypeFound {
+    const { logical_type: logical, converted_type: converted } = element;
+    if (name === 'DATE') return is('timestamp', 'days');
+    if (name.startsWith('TIMESTAMP')) {
+        const unit =
+            logical?.type === 'TIMESTAMP' ? logical.unit : converted === 'TIMESTAMP_MICROS' ? 'MICROS' : 'MILLIS';
+        return is('timestamp', unit === 'NANOS' ? 'nanos' : unit === 'MICROS' ? 'micros' : 'millis');
+    }
+    const isUnsigned = logical?.type === 'INTEGER' ? !logical.isSigned : (converted ?? '').startsWith('UINT');
+    return is('int', isUnsigned ? 'unsigned' : 'as is');
+}

@@ -91,7 +91,7 @@ VELTA_MUST_USE enum velta_status storage_begin_close(struct storage *storage, st
 /*
  * The next root names `segments` in this (canonical, strictly ascending by key) order: those with `changed` false keep
  * their extent, and must be in the present directory with the same size. meta: small fixed facts kept in the root.
- * `segments` and the source must stay until the task has ended. No batch may be open (INVALID).
+ * `segments` and the source must stay until the task has ended. INVALID: a batch is open, or there are no segments.
  */
 struct checkpoint_segment {
     struct segment_key key;

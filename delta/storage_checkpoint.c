@@ -88,6 +88,8 @@ static uint64_t take_gap(struct storage_extent *gaps, size_t count, size_t *firs
 static enum velta_status checkpoint_check(const struct storage *storage, const struct checkpoint_segment *segments,
                                           size_t count, uint64_t *largest, struct velta_error *error) {
     *largest = 0;
+    /* Whose data file would end before the place of its extents, and could not be opened. */
+    if (count == 0) return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "a checkpoint without segments");
     for (size_t i = 0; i < count; i++) {
         if (i > 0 && storage_compare_keys(&segments[i - 1].key, &segments[i].key) >= 0) {
             return velta_fail(error, VELTA_INVALID, i, "the segments' keys do not ascend");
@@ -124,14 +126,12 @@ static enum velta_status checkpoint_allocate(struct storage *storage, size_t cou
         if (storage->checkpoint.buffer == NULL) return memory_fail(memory, error);
         storage->checkpoint.buffer_bytes = (size_t)largest;
     }
-    if (count > 0) {
-        storage->checkpoint.directory = memory_allocate(memory, directory_bytes);
-        if (storage->checkpoint.directory == NULL) return memory_fail(memory, error);
-        storage->checkpoint.directory_bytes = directory_bytes;
-        storage->checkpoint.next.segments = memory_allocate(memory, count * sizeof(struct segment));
-        if (storage->checkpoint.next.segments == NULL) return memory_fail(memory, error);
-        storage->checkpoint.next.count = count;
-    }
+    storage->checkpoint.directory = memory_allocate(memory, directory_bytes);
+    if (storage->checkpoint.directory == NULL) return memory_fail(memory, error);
+    storage->checkpoint.directory_bytes = directory_bytes;
+    storage->checkpoint.next.segments = memory_allocate(memory, count * sizeof(struct segment));
+    if (storage->checkpoint.next.segments == NULL) return memory_fail(memory, error);
+    storage->checkpoint.next.count = count;
     return VELTA_OK;
 }
 
@@ -230,11 +230,9 @@ static void checkpoint_write_segment(struct storage *storage) {
     }
     storage_directory_encode(next->segments, next->count, storage->checkpoint.directory);
     storage->checkpoint.root.directory_checksum = hash_bytes(storage->checkpoint.directory, (size_t)next->size_bytes);
-    if (next->size_bytes > 0) {
-        storage_emit(storage, STORAGE_WRITE, STORAGE_DATA, next->offset, next->size_bytes,
-                     storage->checkpoint.directory, NULL);
-        checkpoint_note_write(storage, next->offset, next->size_bytes);
-    }
+    storage_emit(storage, STORAGE_WRITE, STORAGE_DATA, next->offset, next->size_bytes, storage->checkpoint.directory,
+                 NULL);
+    checkpoint_note_write(storage, next->offset, next->size_bytes);
     storage->step = STEP_CHECKPOINT_SYNC;
 }
 

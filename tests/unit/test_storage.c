@@ -203,9 +203,36 @@ static void unfinished_batches_do_not_count(void **state) {
     must(run(&store));
     assert_int_equal(store.fake.operation_count, operations);
     must(append(&store, 5, 31, true));
+    must(append(&store, 6, 32, false));
+    must(storage_begin_close(store.storage, NULL)); /* which does not finish it */
+    must(run(&store));
     reopen(&store);
+    assert_int_equal(stats_of(&store).cut_bytes, 32 + STORAGE_FRAME_HEADER_BYTES);
     check_log(&store, numbers, sizes, 2);
     end(&store);
+}
+
+/* What is read a second time is checked a second time. */
+static void a_log_that_changes_under_us_is_found(void **state) {
+    (void)state;
+    static const uint64_t places[] = {9, STORAGE_FRAME_HEADER_BYTES + 9, 2 * STORAGE_FRAME_HEADER_BYTES + 5, 100000};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct store store;
+        struct velta_error error = {.code = VELTA_OK};
+        start(&store);
+        must(append(&store, 1, 1000, true));
+        must(append(&store, 2, 300000, true));
+        reopen(&store);
+        store.fake.now[STORAGE_LOG].bytes[places[i]] ^= 1;
+        enum velta_status status = VELTA_OK;
+        for (int replays = 0; replays < 3 && status == VELTA_OK; replays++) {
+            must(storage_begin_replay(store.storage, NULL));
+            status = fake_storage_run(&store.fake, store.storage, &error);
+        }
+        assert_int_equal(status, VELTA_CORRUPT);
+        assert_non_null(strstr(error.text, "changed after opening"));
+        end(&store);
+    }
 }
 
 static void checkpoints_come_back(void **state) {
@@ -277,12 +304,25 @@ static void wrong_calls_are_refused(void **state) {
     bool more;
     (void)state;
     start(&store);
+    storage_destroy(store.storage);
+    must(storage_create(store.memory, &store.storage, NULL));
+    struct velta_error error;
+    assert_int_equal(storage_begin_sync(store.storage, &error), VELTA_INVALID);
+    assert_non_null(strstr(error.text, "not open"));
+    must(storage_next(store.storage, &operation, &more, NULL)); /* there is nothing to do */
+    assert_false(more);
+    must(storage_begin_open(store.storage, false, NULL));
+    must(run(&store));
+    struct segment nothing = {.key = {99, 1, 2, 3}, .checksum = 1};
+    assert_int_equal(storage_check_segment(&nothing, "", &error), VELTA_CORRUPT);
+    assert_non_null(strstr(error.text, "0 bytes of unknown, table 1"));
     assert_int_equal(storage_begin_open(store.storage, false, NULL), VELTA_INVALID);
     assert_int_equal(storage_begin_append(store.storage, "", 0, true, NULL), VELTA_INVALID);
     assert_int_equal(storage_begin_append(store.storage, "", (size_t)STORAGE_MAX_BODY_BYTES + 1, true, NULL),
                      VELTA_LIMIT);
     assert_int_equal(storage_begin_scrub(store.storage, NULL), VELTA_INVALID);
     assert_int_equal(checkpoint(&store, 0, sizes, 1), VELTA_INVALID); /* unchanged, and not there */
+    assert_int_equal(checkpoint(&store, 0, NULL, 0), VELTA_INVALID);  /* nothing at all */
     must(checkpoint(&store, 1, sizes, 1));
     sizes[0] = 11;
     assert_int_equal(checkpoint(&store, 0, sizes, 1), VELTA_INVALID); /* unchanged, and of another size */
@@ -293,12 +333,15 @@ static void wrong_calls_are_refused(void **state) {
     assert_int_equal(storage_export_bytes(twice, 2), 0);
     must(storage_begin_append(store.storage, "x", 1, true, NULL));
     assert_int_equal(storage_begin_sync(store.storage, NULL), VELTA_BUSY);
+    assert_int_equal(storage_begin_scrub(store.storage, NULL), VELTA_BUSY);
+    assert_int_equal(storage_begin_read(store.storage, &nothing, NULL, NULL), VELTA_BUSY);
     must(storage_next(store.storage, &operation, &more, NULL));
     assert_true(more);
     /* Asked again without an answer: the operation failed, as far as the machine knows. */
     assert_int_equal(storage_next(store.storage, &operation, &more, NULL), VELTA_IO);
     assert_false(more);
     assert_true(stats_of(&store).poisoned);
+    assert_int_equal(storage_begin_open(store.storage, false, NULL), VELTA_POISONED);
     end(&store);
 }
 
@@ -568,6 +611,9 @@ static void strange_pairs_are_found(void **state) {
     }
     struct image without = {{(uint8_t *)"", images[1].bytes[1]}, {0, images[1].sizes[1]}};
     assert_int_equal(try_image(&store, &without), SIZE_MAX);
+    /* The newest root beside the first one, which has the place of the last but one. */
+    memcpy(images[3].bytes[0] + STORAGE_ROOT_BYTES, images[0].bytes[0] + STORAGE_ROOT_BYTES, STORAGE_ROOT_BYTES);
+    assert_int_equal(try_image(&store, &images[3]), SIZE_MAX);
     struct store other; /* the same generation of another store */
     start(&other);
     must(append(&other, 1, 77, true));
@@ -801,6 +847,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_back),
         cmocka_unit_test(unfinished_batches_do_not_count),
+        cmocka_unit_test(a_log_that_changes_under_us_is_found),
         cmocka_unit_test(checkpoints_come_back),
         cmocka_unit_test(free_space_is_used_again),
         cmocka_unit_test(wrong_calls_are_refused),

@@ -82,6 +82,8 @@ static void rows_that_were_not_there(void **state) {
     assert_status(velta_get_vector(world.table, "h", ROWS, 2500, vector, &error), VELTA_NOT_FOUND);
     assert_status(velta_get_vector(world.table, "h", ROWS + 1, 2500, vector, &error), VELTA_NOT_FOUND);
     assert_status(get_at(world.table, 0, NULL, 0), VELTA_UNKNOWN_COLUMN);
+    velta_result *none = NULL;
+    assert_status(velta_top(world.table, NULL, NULL, false, 2, NULL, 0, &none, &error), VELTA_UNKNOWN_COLUMN);
     /* A row that is dead cannot be changed by its number. */
     int64_t size = 1;
     struct velta_values values = {.column = "size", .data = &size};
@@ -376,6 +378,33 @@ static void stopped_before_they_began(void **state) {
     fake_storage_release(&files);
 }
 
+/* Deltas of one batch with much metadata: several changes, whole in the history. */
+static void deltas_with_much_metadata(void **state) {
+    (void)state;
+    struct world world;
+    struct velta_error error = {0};
+    struct velta_delta deltas[60];
+    velta_result *result;
+    size_t count;
+    char *text = calloc(1, 60000);
+    world_make(&world, NULL);
+    for (size_t i = 0; i < 60; i++)
+        deltas[i] = (struct velta_delta){.operation = VELTA_DELTA_OFFSET,
+                                         .key_int = (int64_t)(i % 6),
+                                         .amount = 1,
+                                         .metadata = text,
+                                         .metadata_bytes = 60000};
+    assert_ok(velta_apply(world.table, "h", deltas, 60, 0, NULL, &error), &error);
+    assert_ok(velta_get_chain(world.table, "h", 5, &result, &error), &error);
+    const struct velta_chain_item *chain = velta_result_chain(result, &count);
+    assert_int_equal(count, 11);
+    for (size_t i = 1; i < count; i++)
+        assert_int_equal(chain[i].delta.metadata_bytes, 60000);
+    velta_result_free(result);
+    free(text);
+    world_free(&world);
+}
+
 /* Small changes gather until they are a frame's worth, without a sync. */
 static void relaxed_changes_gather(void **state) {
     (void)state;
@@ -405,10 +434,8 @@ static bool read_large(struct test_allocator *allocator, void *context) {
     struct velta_error error = {0};
     static const char *const columns[] = {"blob"};
     uint32_t row = 0;
-    uint64_t count = 0;
     velta_result *results[4] = {NULL};
     velta_iterator *iterator = NULL;
-    velta_filter *filter = NULL;
     float query[SAMPLE_DIMENSIONS] = {1};
     struct velta_search search = {
         .column = "h", .queries = query, .query_count = 1, .k = 3, .where = "size > 0", .at_ms = 1500};
@@ -424,7 +451,6 @@ static bool read_large(struct test_allocator *allocator, void *context) {
     assert_ok(velta_update(world->table, &(struct velta_keys){.ints = &id}, 1, values, 2, NULL, &error), &error);
     assert_ok(velta_apply(world->table, "h", &delta, 1, 0, NULL, &error), &error);
     world->now_ms = 3000;
-    assert_ok(velta_filter_compile(world->table, "size > 0", &filter, &error), &error);
     sample_insert(world->table, 100, 1, 3);
     test_allocator_rearm(allocator);
     enum velta_status status = velta_get(world->table, &row, 1, columns, 1, 0, &results[0], &error);
@@ -437,16 +463,29 @@ static bool read_large(struct test_allocator *allocator, void *context) {
     velta_iterator_close(iterator);
     for (int i = 0; i < 4; i++)
         velta_result_free(results[i]);
-    /* A filter made before a compaction is bound anew, or says that it could not be. */
-    if (!status) {
-        assert_ok(velta_compact(world->db, NULL, NULL, &error), &error);
-        test_allocator_rearm(allocator);
-        status = velta_filter_count(filter, &count, &error);
-        test_allocator_disarm(allocator);
-        if (status) assert_status(status, VELTA_NO_MEMORY);
-    }
-    velta_filter_free(filter);
     free(large);
+    world_free(world);
+    test_allocator_check_empty(allocator);
+    return status == VELTA_OK;
+}
+
+/* A filter made before a compaction is bound anew, or says that it could not be. */
+static bool bind_anew(struct test_allocator *allocator, void *context) {
+    struct world *world = context;
+    struct velta_error error = {0};
+    velta_filter *filter;
+    uint64_t before, count = 0;
+    world_make(world, &allocator->allocator);
+    assert_ok(velta_filter_compile(world->table, "size > 0 AND word != 'w1'", &filter, &error), &error);
+    assert_ok(velta_filter_count(filter, &before, &error), &error);
+    assert_ok(velta_compact(world->db, NULL, NULL, &error), &error);
+    test_allocator_rearm(allocator);
+    enum velta_status status = velta_filter_count(filter, &count, &error);
+    test_allocator_disarm(allocator);
+    if (status) assert_status(status, VELTA_NO_MEMORY);
+    assert_ok(velta_filter_count(filter, &count, &error), &error);
+    assert_int_equal(count, before);
+    velta_filter_free(filter);
     world_free(world);
     test_allocator_check_empty(allocator);
     return status == VELTA_OK;
@@ -458,6 +497,57 @@ static void large_values_are_refused_whole(void **state) {
     struct world world;
     test_allocator_init(&allocator);
     assert_true(test_every_allocation_fails(&allocator, read_large, &world) > 10);
+    assert_true(test_every_allocation_fails(&allocator, bind_anew, &world) > 2);
+}
+
+/* The first vectors of an index, and the first delta after an import: whole, or refused without a trace. */
+static bool first_vectors(struct test_allocator *allocator, void *context) {
+    const bool imported = *(const bool *)context;
+    struct velta_error error = {0};
+    struct velta_options options = {.allocator = &allocator->allocator, .thread_count = 1};
+    velta_table *table;
+    struct sample sample;
+    uint8_t *bytes;
+    uint64_t size_bytes;
+    velta *db = sample_open(&options, NULL, &table);
+    sample_make(&sample, 0, ROWS, 1);
+    const uint64_t *valid = sample.values[7].valid, none = 0;
+    sample.values[7].valid = sample.values[9].valid = &none;
+    assert_ok(velta_insert(table, sample.values, SAMPLE_COLUMNS, ROWS, NULL, NULL, &error), &error);
+    if (imported) {
+        velta *made = db;
+        assert_ok(velta_export(made, &bytes, &size_bytes, NULL, &error), &error);
+        assert_ok(velta_import(bytes, size_bytes, &options, &db, &error), &error);
+        velta_export_free(made, bytes, size_bytes);
+        assert_ok(velta_close(made, &error), &error);
+        assert_ok(velta_table_find(db, "t", &table, &error), &error);
+    }
+    uint64_t before = digest(db);
+    struct velta_delta delta = {.operation = VELTA_DELTA_SCALE, .key_int = 1, .amount = 2};
+    struct velta_values values[] = {sample.values[7], sample.values[9]};
+    values[0].valid = values[1].valid = valid;
+    test_allocator_rearm(allocator);
+    enum velta_status status =
+        imported ? velta_apply(table, "h", &delta, 1, 0, NULL, &error)
+                 : velta_update(table, &(struct velta_keys){.ints = sample.ids}, ROWS, values, 2, NULL, &error);
+    test_allocator_disarm(allocator);
+    if (status) {
+        assert_status(status, VELTA_NO_MEMORY);
+        assert_true(digest(db) == before);
+    }
+    sample_free(&sample);
+    assert_verifies(db);
+    assert_ok(velta_close(db, &error), &error);
+    test_allocator_check_empty(allocator);
+    return status == VELTA_OK;
+}
+
+static void first_vectors_without_memory(void **state) {
+    (void)state;
+    struct test_allocator allocator;
+    test_allocator_init(&allocator);
+    for (int imported = 0; imported < 2; imported++)
+        assert_true(test_every_allocation_fails(&allocator, first_vectors, &(bool){imported != 0}) > 2);
 }
 
 static bool open_hosts(struct test_allocator *allocator, void *context) {
@@ -504,7 +594,8 @@ int main(void) {
         cmocka_unit_test(groups_of_nothing_come_last),      cmocka_unit_test(codes_of_f16),
         cmocka_unit_test(codes_hold_at_the_largest_number), cmocka_unit_test(contents_that_cannot_be),
         cmocka_unit_test(stopped_before_they_began),        cmocka_unit_test(relaxed_changes_gather),
-        cmocka_unit_test(large_values_are_refused_whole),   cmocka_unit_test(hosts_without_memory),
+        cmocka_unit_test(deltas_with_much_metadata),        cmocka_unit_test(large_values_are_refused_whole),
+        cmocka_unit_test(first_vectors_without_memory),     cmocka_unit_test(hosts_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -618,6 +618,14 @@ static void damage_is_named_with_its_offset(void **state) {
     free(slab.bytes);
     column_destroy(integers);
 
+    const struct velta_column vector_spec = {.type = VELTA_VECTOR, .dimensions = 3};
+    struct column *vectors = make(&vector_spec);
+    append(vectors, &(struct column_values){0}, 0, 3);
+    slab = slab_image(vectors, 0, 3); /* nothing but validity */
+    expect_corrupt_slab(&vector_spec, &none, &slab, 3, 64, 1, 64);
+    free(slab.bytes);
+    column_destroy(vectors);
+
     const struct velta_column string_spec = {.type = VELTA_STRING};
     struct column *strings = make(&string_spec);
     struct column_values ab = text_values("ab", offsets, 2);

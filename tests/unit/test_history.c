@@ -780,6 +780,27 @@ static void damaged_images_are_refused(void **state) {
     memory_destroy(memory);
 }
 
+/* The bits of 64 rows end where a word does. */
+static void whole_words_of_rows_are_counted(void **state) {
+    struct memory *memory = memory_create(NULL, 0);
+    const struct velta_column spec = {.name = "n", .type = VELTA_INT};
+    int64_t numbers[64] = {0};
+    struct column_values values = {.data = numbers};
+    struct table *table;
+    struct history *history;
+    uint64_t alive = 0;
+    (void)state;
+    must(table_create(memory, &simd_scalar, "t", &spec, 1, &table, NULL));
+    must(history_create(memory, &simd_scalar, 3, &history, NULL));
+    must(table_reserve_append(table, &values, 64, NULL));
+    table_apply_append(table, &values, 64);
+    assert_int_equal(history_alive(history, table, 0, 0, &alive), 64);
+    assert_true(alive == UINT64_MAX);
+    history_destroy(history);
+    table_destroy(table);
+    memory_destroy(memory);
+}
+
 /* Entries that each would do alone and contradict one another. */
 static void contradictions_are_refused(void **state) {
     static struct life life;
@@ -888,7 +909,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_past_state_is_as_it_was),   cmocka_unit_test(batches_are_reserved_first),
         cmocka_unit_test(parts_are_dirty_only_at_the_end), cmocka_unit_test(damaged_images_are_refused),
-        cmocka_unit_test(contradictions_are_refused),      cmocka_unit_test(refused_memory_changes_nothing),
+        cmocka_unit_test(whole_words_of_rows_are_counted), cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(refused_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -816,6 +816,7 @@ static void contradictions_are_refused(void **state) {
         struct history *copy;
         struct history_entry entry;
         uint32_t dead = VELTA_NO_ROW;
+        uint64_t died = 0;
         must(history_create(memory, &simd_scalar, 3, &copy, NULL));
         for (unsigned p = 0; p < 2; p++) {
             bytes[p] = malloc(sizes[p]);
@@ -830,7 +831,9 @@ static void contradictions_are_refused(void **state) {
             } else if (lie == 1 && entry.type == HISTORY_DEATH) {
                 lied = dead != VELTA_NO_ROW;
                 if (lied) entry.row = dead; /* a row that dies again */
+                if (lied) entry.previous = died;
                 dead = entry.row;
+                died = at;
             }
             memcpy(bytes[1] + at, &entry, sizeof entry);
         }
@@ -838,8 +841,15 @@ static void contradictions_are_refused(void **state) {
         must(history_part_read(copy, life.table, 0, bytes[0], sizes[0], &error));
         assert_int_equal(history_part_read(copy, life.table, 1, bytes[1], sizes[1], &error), VELTA_CORRUPT);
         assert_int_equal(error.offset, at);
-        for (unsigned p = 0; p < 2; p++)
+        history_destroy(copy);
+        must(history_create(memory, &simd_scalar, 3, &copy, NULL));
+        for (unsigned p = 0; p < 2; p++) {
+            history_part_write(life.history, p, bytes[p]);
+            must(history_part_read(copy, life.table, p, bytes[p], sizes[p], &error));
             free(bytes[p]);
+        }
+        must(history_part_read(copy, life.table, 2, "", 0, &error)); /* a part too many, if an empty one */
+        assert_int_equal(history_load_finish(copy, life.table, &error), VELTA_CORRUPT);
         history_destroy(copy);
     }
     history_destroy(NULL);

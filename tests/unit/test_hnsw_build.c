@@ -414,6 +414,7 @@ static void checker_sees_wrong_maps_and_counts(void **state) {
     fixture_fill(&f, 600, 15);
     struct hnsw *index = f.index;
     must_see(&f, &index->entry, 3, "an entry without a graph");
+    assert_int_equal(fixture_link(&f, 0, 1), 600); /* none of them */
     fixture_link(&f, UINT64_MAX, 1);
     hnsw_remove(index, 70);
     fixture_link(&f, UINT64_MAX, 1); /* its node is free now */

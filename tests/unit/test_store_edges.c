@@ -84,6 +84,9 @@ static void rows_that_were_not_there(void **state) {
     assert_status(get_at(world.table, 0, NULL, 0), VELTA_UNKNOWN_COLUMN);
     velta_result *none = NULL;
     assert_status(velta_top(world.table, NULL, NULL, false, 2, NULL, 0, &none, &error), VELTA_UNKNOWN_COLUMN);
+    struct velta_values nameless = {.data = ends_ms};
+    assert_status(velta_update(world.table, &(struct velta_keys){.ints = mortals + 1}, 1, &nameless, 1, NULL, &error),
+                  VELTA_UNKNOWN_COLUMN);
     /* A row that is dead cannot be changed by its number. */
     int64_t size = 1;
     struct velta_values values = {.column = "size", .data = &size};
@@ -322,6 +325,12 @@ static void contents_that_cannot_be(void **state) {
         }
     }
     assert_true(refused > 100 && placed > 20);
+    memcpy(copy, bytes, (size_t)size_bytes);
+    root.meta.sequence = 0;
+    storage_root_encode(&root, copy);
+    velta *none = NULL;
+    assert_status(velta_import(copy, size_bytes, NULL, &none, &error), VELTA_CORRUPT);
+    assert_non_null(strstr(error.text, "no sequence number"));
     free(copy);
     free(segments);
     velta_export_free(world.db, bytes, size_bytes);
@@ -383,21 +392,21 @@ static void deltas_with_much_metadata(void **state) {
     (void)state;
     struct world world;
     struct velta_error error = {0};
-    struct velta_delta deltas[60];
+    struct velta_delta deltas[120];
     velta_result *result;
     size_t count;
     char *text = calloc(1, 60000);
     world_make(&world, NULL);
-    for (size_t i = 0; i < 60; i++)
+    for (size_t i = 0; i < 120; i++)
         deltas[i] = (struct velta_delta){.operation = VELTA_DELTA_OFFSET,
                                          .key_int = (int64_t)(i % 6),
                                          .amount = 1,
                                          .metadata = text,
                                          .metadata_bytes = 60000};
-    assert_ok(velta_apply(world.table, "h", deltas, 60, 0, NULL, &error), &error);
+    assert_ok(velta_apply(world.table, "h", deltas, 120, 0, NULL, &error), &error);
     assert_ok(velta_get_chain(world.table, "h", 5, &result, &error), &error);
     const struct velta_chain_item *chain = velta_result_chain(result, &count);
-    assert_int_equal(count, 11);
+    assert_int_equal(count, 21);
     for (size_t i = 1; i < count; i++)
         assert_int_equal(chain[i].delta.metadata_bytes, 60000);
     velta_result_free(result);

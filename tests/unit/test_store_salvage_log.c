@@ -182,6 +182,44 @@ static void changes_of_lost_rows_are_left_out(void **state) {
     fake_storage_release(&files);
 }
 
+/* Rows that lost a required value leave their indexes, too. */
+static void rows_leave_their_indexes(void **state) {
+    (void)state;
+    static const struct velta_column schema[] = {
+        {.name = "n", .type = VELTA_INT, .required = true},
+        {.name = "v", .type = VELTA_VECTOR, .dimensions = 2, .metric = VELTA_L2}};
+    static const int64_t numbers[] = {1, 2, 3};
+    static const float vectors[] = {1, 2, 3, 4, 5, 6};
+    struct velta_error error = {0};
+    struct fake_storage files;
+    struct told told;
+    velta_table *table;
+    velta_table *needs;
+    velta_result *result;
+    velta *db = open_over(&files, &table);
+    struct velta_values values[] = {{.column = "n", .data = numbers}, {.column = "v", .data = vectors}};
+    assert_ok(velta_table_create(db, "needs", schema, 2, &needs, &error), &error);
+    assert_ok(velta_insert(needs, values, 2, 3, NULL, NULL, &error), &error);
+    /* By row: a dead one is not there. */
+    uint32_t dead = 1;
+    struct velta_delta delta = {.operation = VELTA_DELTA_SCALE, .row = dead, .amount = 2};
+    assert_ok(velta_delete(needs, &(struct velta_keys){.rows = &dead}, 1, NULL, &error), &error);
+    assert_status(velta_apply(needs, "v", &delta, 1, 0, NULL, &error), VELTA_NOT_FOUND);
+    assert_ok(velta_checkpoint(db, NULL, &error), &error);
+    assert_ok(velta_insert(needs, values, 2, 3, NULL, NULL, &error), &error);
+    overwrite_segment(&files, &(struct segment_key){SEGMENT_COLUMN, 1, 0, 0});
+    velta *saved = salvage(&files, &told);
+    assert_ok(velta_table_find(saved, "needs", &needs, &error), &error);
+    assert_int_equal(velta_live_count(needs), 3);
+    struct velta_search search = {.column = "v", .queries = vectors, .query_count = 1, .k = 9};
+    assert_ok(velta_search(needs, &search, &result, &error), &error);
+    assert_true(velta_result_rows(result)[2] != VELTA_NO_ROW && velta_result_rows(result)[3] == VELTA_NO_ROW);
+    velta_result_free(result);
+    assert_ok(velta_close(saved, &error), &error);
+    assert_ok(velta_close(db, &error), &error);
+    fake_storage_release(&files);
+}
+
 /* ---- frames */
 
 /* The offset of frame `number`. */
@@ -327,7 +365,7 @@ static void roots_of_elsewhere(void **state) {
     fake_storage_release(&crafted);
 }
 
-enum directory_craft { NO_SCHEMA, EMPTY_SCHEMA, STRANGE_TABLE, STRANGE_COLUMN, DIRECTORY_CRAFTS };
+enum directory_craft { NO_SCHEMA, EMPTY_SCHEMA, STRANGE_TABLE, DROPPED_TABLE, STRANGE_COLUMN, DIRECTORY_CRAFTS };
 
 /* Writes the directory of the newest root anew. */
 static void craft_directory(struct fake_storage *files, enum directory_craft craft) {
@@ -340,6 +378,7 @@ static void craft_directory(struct fake_storage *files, enum directory_craft cra
     if (craft == EMPTY_SCHEMA) segments[0].size_bytes = 0;
     if (craft == EMPTY_SCHEMA) segments[0].checksum = hash_bytes("", 0);
     if (craft == STRANGE_TABLE) segments[count - 1].key.table = 77;
+    if (craft == DROPPED_TABLE) segments[count - 1].key.table = 1;
     if (craft == STRANGE_COLUMN) segments[count - 1].key.column = 77;
     storage_directory_encode(segments, count, bytes);
     root.directory_bytes = count * STORAGE_DIRECTORY_ENTRY_BYTES;
@@ -357,6 +396,9 @@ static void directories_that_cannot_be(void **state) {
     struct told told;
     velta_table *table;
     velta *db = open_over(&files, &table);
+    velta_table *gone;
+    assert_ok(velta_table_create(db, "gone", sample_schema, 1, &gone, &error), &error);
+    assert_ok(velta_table_drop(gone, &error), &error);
     sample_insert(table, 0, 5, 1);
     assert_ok(velta_checkpoint(db, NULL, &error), &error);
     sample_insert(table, 5, 5, 1);
@@ -426,7 +468,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_that_are_back_give_way),     cmocka_unit_test(changes_of_lost_rows_are_left_out),
         cmocka_unit_test(frames_of_elsewhere_end_the_log), cmocka_unit_test(roots_of_elsewhere),
-        cmocka_unit_test(directories_that_cannot_be),      cmocka_unit_test(failing_hosts_are_told),
+        cmocka_unit_test(directories_that_cannot_be),      cmocka_unit_test(rows_leave_their_indexes),
+        cmocka_unit_test(failing_hosts_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * RangeClient against servers as they are: sound ones, and those that ignore ranges, cut connections, refuse, change
- * the file midway, send other parts than were asked for, or say nothing. Each gives the right bytes or a coded error, and
- * the server's own record says how often it was asked.
+ * the file midway, send other parts than were asked for, or say nothing. Each gives the right bytes or a coded error,
+ * and the server's own record says how often it was asked.
  */
 import { expect } from 'chai';
 import { MemoryBudget, RangeClient, detectCapabilities } from 'velta/parquet';

@@ -19,3 +19,5 @@ export {
 } from './streaming_parquet_reader.js';
 export type { ParquetValues } from './pages.js';
 export type { Decompressor } from './compression.js';
+export { LateMaterializationExecutor } from './late_materialization.js';
+export { importParquet, type ImportParquetOptions, type ImportProgress, type ImportResult } from './import_parquet.js';

@@ -3,7 +3,8 @@
  *
  * Nothing of an answer is believed: its status, Content-Range, length and validators are compared with what was asked
  * for and with what earlier answers said. What can pass (a lost connection, 429, 500, 502, 503, 504) is asked for
- * again, three times at most, after 100, 200 and 400 ms or after what Retry-After says; what cannot is an error at once.
+ * again, three times at most, after 100, 200 and 400 ms or after what Retry-After says; what cannot is an error at
+ * once.
  *
  * A file that changes while it is read would give bytes of two files. So the first answer's ETag or Last-Modified is
  * kept and every later answer must have the same; where no preflight comes of it (the own origin, Node), If-Range tells

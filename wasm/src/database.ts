@@ -25,6 +25,7 @@ import { asyncDispose, dispose, endIterator } from './iterator.js';
 import { Maintenance, Pace } from './maintenance.js';
 import { type Schema, difference, fullSchema, writeColumn } from './schema.js';
 import type { StorageDriver } from './storage/driver.js';
+import { STREAMS_TABLE } from './stream/apply_records.js';
 import { Table } from './table.js';
 import { isDetached, millisecondsOf } from './values.js';
 import { type Change, readChange } from './watch.js';
@@ -130,6 +131,7 @@ export interface DatabaseDetails {
               readonly checkpointSeconds?: number | undefined;
               readonly readOnly?: boolean | undefined;
               readonly now?: (() => number) | undefined;
+              readonly durability?: 'strict' | 'relaxed' | undefined;
           }
         | undefined;
     /** The id of the clock among the instance's, given back at close. */
@@ -141,10 +143,13 @@ const ALL_HISTORY = -1e19;
 const EXPORT_MOST = 0x7fffffff;
 const forgottenAt = 'the database was closed';
 
-/** Tables of column families are reached through these alone. @throws {VeltaError} INVALID */
+/** Tables that are reached in other ways alone. @throws {VeltaError} INVALID */
 function checkTableName(name: unknown): void {
     if (typeof name === 'string' && name.startsWith(FAMILY_PREFIX)) {
         throw invalid(`a table's name does not begin with '${FAMILY_PREFIX}', which is kept for column families`);
+    }
+    if (name === STREAMS_TABLE) {
+        throw invalid(`a table is not named '${STREAMS_TABLE}', which is kept for the positions of streams`);
     }
 }
 
@@ -169,6 +174,8 @@ export class Database {
     readonly iterators = new Set<unknown>();
     /** To be called when the database closes. @internal */
     readonly endings = new Set<() => void>();
+    /** Whether a change is durable, where it is stored, before it is acknowledged. @internal */
+    readonly isStrict: boolean;
     #handle: Address;
     #busy = false;
     readonly #driver: StorageDriver | undefined;
@@ -189,6 +196,7 @@ export class Database {
         this.#handle = handle;
         this.name = details.name;
         this.storage = details.storage;
+        this.isStrict = driver === undefined || options.durability !== 'relaxed';
         this.#driver = driver;
         this.#clockId = details.clock ?? 0;
         this.#now = options.now ?? Date.now;
@@ -357,7 +365,7 @@ export class Database {
 
     /** The names of the tables, in order of creation; column families are not among them. */
     tableNames(): string[] {
-        return this.#allNames().filter((name) => !name.startsWith(FAMILY_PREFIX));
+        return this.#allNames().filter((name) => !name.startsWith(FAMILY_PREFIX) && name !== STREAMS_TABLE);
     }
 
     #allNames(): string[] {
@@ -448,6 +456,11 @@ export class Database {
     #families(): FamilyTables {
         this.check();
         return { find: (name) => this.#find(name), make: (name, schema) => this.#table(name, schema) };
+    }
+
+    /** The tables behind the positions of streams. @internal */
+    streamTables(): FamilyTables {
+        return this.#families();
     }
 
     // ---- the whole

@@ -10,6 +10,15 @@ import { checkOptions, describe, invalid, VeltaError } from './errors.js';
 import { asyncDispose, dispose } from './iterator.js';
 import { key, type Schema } from './schema.js';
 import { type OpenOptions, open, restore } from './storage/open.js';
+import {
+    type AppliedRecords,
+    type ApplyRecordsOptions,
+    type BatchTold,
+    type RecordsTarget,
+    applyRecords,
+    readPosition,
+} from './stream/apply_records.js';
+import { HEAD_BYTES, decodeRecords, recordLength, recordLife, recordSequence } from './stream/records.js';
 import type { Table } from './table.js';
 import { applyDelta, applyDeltas, copyVector, useVector } from './table_vectors.js';
 
@@ -187,6 +196,37 @@ function openTable(database: Database, options: DeltaVectorDBOptions): Table<Vec
     return database.table(TABLE, schema) as unknown as Table<VectorSchema>;
 }
 
+/** LIMIT at the record whose create would be one too many. What is damaged is left to the engine. */
+function checkLives(u8: Uint8Array, at: number, bytes: number, limit: number, passed: number, room: number): void {
+    const end = at + bytes;
+    let count = 0;
+    for (let i = 0; i < limit && end - at >= HEAD_BYTES; i++) {
+        const size = recordLength(u8, at);
+        if (recordSequence(u8, at) > passed) {
+            const life = recordLife(u8, at);
+            count += life;
+            if (life > 0 && count > room) {
+                throw new VeltaError('LIMIT', 'there may be no more vectors (maxVectors)', { offset: i });
+            }
+        }
+        at += size;
+    }
+}
+
+/** The deltas that a batch of records applied, with their ids. */
+function newsOf({ instance, at, bytes, applied, skipped, ids }: BatchTold): { delta: VectorDelta; id: number }[] {
+    const deltas = decodeRecords(instance.u8.slice(at, at + bytes)).slice(skipped, skipped + applied);
+    return deltas.map(({ key: vectorId, operation, metadata, timestamp }, i) => ({
+        delta: {
+            vectorId: String(vectorId),
+            operation,
+            ...(metadata === undefined ? {} : { metadata }),
+            ...(timestamp === undefined ? {} : { timestamp: new Date(timestamp) }),
+        },
+        id: Number(instance.i64[(ids >>> 3) + i]),
+    }));
+}
+
 /**
  * Vectors by id that change by deltas.
  *
@@ -315,6 +355,37 @@ export class DeltaVectorDB {
             this.#tell();
         }
         return ids;
+    }
+
+    /**
+     * Applies deltas in their binary form, as `encodeRecords` makes it: see {@link Table.applyRecords}.
+     * @throws {VeltaError} As {@link Table.applyRecords}, and `LIMIT` beyond `maxVectors`.
+     */
+    applyRecords(records: Uint8Array, options: Omit<ApplyRecordsOptions, 'column'> = {}): AppliedRecords {
+        const table = this.#live();
+        checkOptions('applyRecords', options, ['stream', 'batchSize']);
+        const wantsIds = this.#listeners.size > 0;
+        const tables = this.#database.streamTables();
+        const passed = options.stream === undefined ? 0 : readPosition(tables, options.stream);
+        const target: RecordsTarget = {
+            table: table as unknown as Table,
+            tables,
+            wantsIds,
+            check: (instance, at, bytes, limit) => {
+                checkLives(instance.u8, at, bytes, limit, passed, this.maxVectors - table.liveCountInside);
+            },
+            ...(wantsIds ? { told: (batch) => this.#news.push(...newsOf(batch)) } : {}),
+        };
+        try {
+            return applyRecords(target, records, { ...options, column: 'vector' });
+        } finally {
+            this.#tell();
+        }
+    }
+
+    /** As {@link Table.streamPosition}. */
+    streamPosition(stream: string): number {
+        return this.#live().streamPosition(stream);
     }
 
     /**

@@ -6,7 +6,7 @@
  *
  * @packageDocumentation
  */
-export { VeltaError, type VeltaCode, type VeltaErrorData } from './errors.js';
+export { VeltaError, type VeltaCode, type VeltaErrorData } from './velta_error.js';
 export { init, moduleInfo, type Build, type InitOptions, type ModuleInfo, type WasmSource } from './module.js';
 export type { Progress } from './instance.js';
 export {
@@ -134,6 +134,34 @@ export {
     type VectorSearchOptions,
     type VectorStats,
 } from './delta_vector_db.js';
+export {
+    SharedDeltaPool,
+    type PoolDrainOptions,
+    type PoolEnd,
+    type PoolFlushOptions,
+    type PoolOptions,
+    type PoolWriteOptions,
+} from './stream/shared_delta_pool.js';
+export {
+    DeltaStreamProcessor,
+    type DeltaSource,
+    type DeltaStreamOptions,
+    type StreamDeltasOptions,
+} from './stream/delta_stream_processor.js';
+export { decodeRecords, encodeRecords, type RecordDelta, type StreamDelta } from './stream/records.js';
+export type { AppliedRecords, ApplyRecordsOptions } from './stream/apply_records.js';
+export type { DeltaTarget, LocalDeltaTarget } from './stream/target.js';
+export {
+    readEvents,
+    readNdjson,
+    readRecords,
+    readWebSocket,
+    type ByteSource,
+    type ReadDeltasOptions,
+    type ReadEventsOptions,
+    type ReadSocketOptions,
+    type SocketLike,
+} from './stream/readers.js';
 export { openColumnStoreWorker, openDeltaVectorWorker, openWorker, type WorkerOptions } from './worker/client.js';
 export { restore, type RestoreOptions } from './worker/restore.js';
 export type { NodeWorker, WorkerSource } from './worker/channel.js';

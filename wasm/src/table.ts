@@ -32,6 +32,7 @@ import {
     writeColumn,
 } from './schema.js';
 import { type SearchArrays, type SearchOptions, searchArrays, searchHits } from './search.js';
+import { type AppliedRecords, type ApplyRecordsOptions, applyRecords, readPosition } from './stream/apply_records.js';
 import { applyDelta, applyDeltas, copyVector, useVector } from './table_vectors.js';
 import {
     type Batch,
@@ -132,6 +133,11 @@ export class Table<S extends Schema = Schema> {
     /** Rows that are not deleted; expired ones count until `expire` deletes them. */
     get liveCount(): number {
         this.open();
+        return this.#instance.exports.abi_live_count(this.handle) >>> 0;
+    }
+
+    /** {@link Table.liveCount} in the middle of a call. @internal */
+    get liveCountInside(): number {
         return this.#instance.exports.abi_live_count(this.handle) >>> 0;
     }
 
@@ -659,6 +665,22 @@ export class Table<S extends Schema = Schema> {
         this.open();
         if (deltas.length === 0) return [];
         return applyDeltas(this, deltas, options?.column, false);
+    }
+
+    /**
+     * Applies deltas in their binary form (docs/FORMAT.md, section 8), as `encodeRecords` makes it: the fastest way. The
+     * records of a batch are applied all or none; those of the batches before a refused one stay.
+     * @throws {VeltaError} `CORRUPT` for a damaged record, `offset` being the byte where it begins; else as
+     *     {@link Table.apply}, `offset` being the number of records before the refused one
+     */
+    applyRecords(records: Uint8Array, options?: ApplyRecordsOptions): AppliedRecords {
+        const target = { table: this as unknown as Table, tables: this.database.streamTables(), wantsIds: false };
+        return applyRecords(target, records, options);
+    }
+
+    /** The sequence number of the last record that was applied of a stream of this database; 0: none was. */
+    streamPosition(stream: string): number {
+        return readPosition(this.database.streamTables(), stream);
     }
 
     /**

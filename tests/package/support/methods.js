@@ -113,6 +113,7 @@ const onModule = () => ({ target: velta });
 
 export const QUERY = Float32Array.of(1, 0, 0, 0);
 export const OPERATION = { type: 'dense', vector: Float32Array.of(1, 1, 1, 1) };
+const RECORDS = velta.encodeRecords([{ key: 'a', operation: OPERATION }]);
 const DELTA = { vectorId: 'a', operation: OPERATION };
 const ROWS = Uint32Array.of(0);
 
@@ -160,6 +161,8 @@ export const METHODS = {
             withVector: ['a', () => 1, 'embedding'],
             apply: ['a', OPERATION, {}],
             applyAll: [[{ key: 'a', operation: OPERATION }], {}],
+            applyRecords: [RECORDS, {}],
+            streamPosition: ['s'],
             chain: ['a', 'embedding'],
             search: [QUERY, {}],
             searchMany: [QUERY, {}],
@@ -247,6 +250,8 @@ export const METHODS = {
         {
             applyDelta: [DELTA],
             applyDeltas: [[DELTA]],
+            applyRecords: [RECORDS, {}],
+            streamPosition: ['s'],
             getVector: ['a'],
             getVectorAt: ['a', 1.8e12],
             has: ['a'],
@@ -292,6 +297,16 @@ export const METHODS = {
         },
     ],
     'a bitmap of rows': [onBitmap, { and: ['size = 1', 'size = 2'], or: ['size = 1'] }],
+    'a pool of deltas': [
+        () => ({ target: new velta.SharedDeltaPool(4096) }),
+        {
+            writeDelta: [{ key: 'a', operation: OPERATION, sequence: 1 }, {}],
+            write: [{ key: 'a', operation: OPERATION, sequence: 1 }, {}],
+            writeRecords: [RECORDS],
+            waitForRoom: [64, {}],
+            discard: [1],
+        },
+    ],
     'the class ColumnStore': [
         () => ({ target: velta.ColumnStore }),
         {
@@ -314,6 +329,8 @@ export const METHODS = {
             deleteDatabase: [temporaryName(), {}],
             listDatabases: [{}],
             createDatabase: [{}],
+            encodeRecords: [[{ key: 'a', operation: OPERATION }], {}],
+            decodeRecords: [RECORDS],
             importDatabase: [new Uint8Array(16), {}],
             eq: ['size', 1],
             ne: ['size', 1],

@@ -1,0 +1,54 @@
+/*
+ * The other thread of a SharedDeltaPool, a worker in browsers and in Node: it takes what the test writes into a
+ * database of its own, or writes what the test takes. A worker of a browser knows no import map.
+ */
+const isNode = typeof process === 'object';
+const velta = await import(isNode ? 'velta' : '/node_modules/velta/dist/velta.js');
+const port = isNode ? (await import('node:worker_threads')).parentPort : globalThis;
+
+const actions = {
+    /** Takes everything into a new database; gives what is there in the end. */
+    async consume({ end, dimensions, vectors, batchSize, pause }) {
+        const db = new velta.DeltaVectorDB({ dimensions, autoIndex: false });
+        for (let i = 0; i < vectors; i++) {
+            db.applyDelta({ vectorId: `v${i}`, operation: { type: 'create', vector: new Float32Array(dimensions) } });
+        }
+        const pool = velta.SharedDeltaPool.from(end);
+        if (pause) await new Promise((done) => setTimeout(done, pause));
+        const count = await pool.drain(db, { batchSize, stream: 's' });
+        const states = Array.from({ length: vectors }, (_, i) => db.getVector(`v${i}`));
+        const position = db.streamPosition('s');
+        const { shared, applied, acknowledged } = pool;
+        return { count, states, position, shared, applied, acknowledged };
+    },
+    /** Writes deltas, blocking while the pool is full. */
+    produce({ end, count, vectors }) {
+        const pool = velta.SharedDeltaPool.from(end);
+        for (let i = 0; i < count; i++) {
+            pool.writeDelta(
+                { vectorId: `v${i % vectors}`, operation: { type: 'offset', amount: 1 } },
+                { wait: 20_000 },
+            );
+        }
+        pool.end();
+        return { written: pool.written };
+    },
+    /** Takes no more. */
+    async stop({ end }) {
+        velta.SharedDeltaPool.from(end).close();
+        return {};
+    },
+};
+
+async function answer({ id, action, ...given }) {
+    try {
+        await velta.init();
+        port.postMessage({ id, result: await actions[action](given) });
+    } catch (error) {
+        port.postMessage({ id, error: { code: error.code, message: String(error.stack ?? error) } });
+    }
+}
+
+if (isNode) port.on('message', answer);
+else globalThis.addEventListener('message', ({ data }) => answer(data));
+port.postMessage({ id: 0 });

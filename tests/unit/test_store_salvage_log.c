@@ -189,6 +189,7 @@ static void rows_leave_their_indexes(void **state) {
         {.name = "n", .type = VELTA_INT, .required = true},
         {.name = "v", .type = VELTA_VECTOR, .dimensions = 2, .metric = VELTA_L2}};
     static const int64_t numbers[] = {1, 2, 3};
+    static const uint64_t two = 3; /* the third has no vector */
     static const float vectors[] = {1, 2, 3, 4, 5, 6};
     struct velta_error error = {0};
     struct fake_storage files;
@@ -197,7 +198,7 @@ static void rows_leave_their_indexes(void **state) {
     velta_table *needs;
     velta_result *result;
     velta *db = open_over(&files, &table);
-    struct velta_values values[] = {{.column = "n", .data = numbers}, {.column = "v", .data = vectors}};
+    struct velta_values values[] = {{.column = "n", .data = numbers}, {.column = "v", .data = vectors, .valid = &two}};
     assert_ok(velta_table_create(db, "needs", schema, 2, &needs, &error), &error);
     assert_ok(velta_insert(needs, values, 2, 3, NULL, NULL, &error), &error);
     /* By row: a dead one is not there. */
@@ -213,7 +214,7 @@ static void rows_leave_their_indexes(void **state) {
     assert_int_equal(velta_live_count(needs), 3);
     struct velta_search search = {.column = "v", .queries = vectors, .query_count = 1, .k = 9};
     assert_ok(velta_search(needs, &search, &result, &error), &error);
-    assert_true(velta_result_rows(result)[2] != VELTA_NO_ROW && velta_result_rows(result)[3] == VELTA_NO_ROW);
+    assert_true(velta_result_rows(result)[1] != VELTA_NO_ROW && velta_result_rows(result)[2] == VELTA_NO_ROW);
     velta_result_free(result);
     assert_ok(velta_close(saved, &error), &error);
     assert_ok(velta_close(db, &error), &error);

@@ -4,9 +4,9 @@
  * No logic: wasm/component/vectors.c has it.
  *
  * A call goes: the clock is asked, if the time matters, before anything is touched; the engine works; the answer lies
- * in `answer`, and what it points to in the space (canonical.h); the post-return gives that back. A clock that calls the
- * component is refused with BUSY, and what it drops is dropped after the call that it interrupts. A clock that fails is
- * a trap, and the component is not to be used any more, as after any.
+ * in `answer`, and what it points to in the space (canonical.h); the post-return gives that back. A clock that calls
+ * the component is refused with BUSY, and what it drops is dropped after the call that it interrupts. A clock that
+ * fails is a trap, and the component is not to be used any more, as after any.
  */
 #include "core/error.h"
 #include "wasm/component/canonical.h"

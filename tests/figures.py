@@ -80,6 +80,7 @@ TABLE = [
     ('Several tabs do not corrupt', [
         Row('tab_kills', 'tabs killed while four write', 10, 100),
         Row('tab_writes', 'writes acknowledged', 1_000),
+        Row('tab_shared_operations', 'operations of four tabs that share a store', 4_000),
         Row('tab_double_commits', 'double commits'),
     ]),
     ('Storage that is full, blocked or absent', [

@@ -163,6 +163,7 @@ export {
     type SocketLike,
 } from './stream/readers.js';
 export { openColumnStoreWorker, openDeltaVectorWorker, openWorker, type WorkerOptions } from './worker/client.js';
+export { openShared, type SharedDatabase, type SharedOptions } from './tabs/open_shared.js';
 export { restore, type RestoreOptions } from './worker/restore.js';
 export type { NodeWorker, WorkerSource } from './worker/channel.js';
 export type {

@@ -16,8 +16,10 @@ import type { StatusCode } from './generated/status.js';
  * - `BAD_MODULE`: the .wasm could not be loaded
  * - `WORKER`: the worker could not start, or died
  * - `CHANGED`: a file on a server became another one while it was read
+ * - `UNCERTAIN`: a change may have been made or not, because the tab that was to make it ended (`openShared`)
  */
-export type VeltaCode = StatusCode | 'NOT_READY' | 'CLOSED' | 'UNSUPPORTED' | 'BAD_MODULE' | 'WORKER' | 'CHANGED';
+export type VeltaCode =
+    StatusCode | 'NOT_READY' | 'CLOSED' | 'UNSUPPORTED' | 'BAD_MODULE' | 'WORKER' | 'CHANGED' | 'UNCERTAIN';
 
 /** What an error becomes where only plain data can pass, as between threads. */
 export interface VeltaErrorData {

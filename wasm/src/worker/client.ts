@@ -15,7 +15,7 @@ import type { DeltaVectorDBOpenOptions } from '../delta_vector_db.js';
 import { describe, invalid, VeltaError, type VeltaErrorData } from '../errors.js';
 import type { InitOptions } from '../module.js';
 import type { OpenOptions } from '../storage/open.js';
-import { type Channel, death, openChannel, type WorkerSource } from './channel.js';
+import { type Channel, type Listener, openChannel, death, type WorkerSource } from './channel.js';
 import { pack, type Packed } from './pack.js';
 import {
     type ClientMessage,
@@ -27,6 +27,7 @@ import {
     type QueryStep,
     type RemoteKind,
     type RootKind,
+    type ShareValue,
 } from './protocol.js';
 import type { RemoteColumnStore, RemoteDatabase, RemoteDeltaVectorDB } from './remote.js';
 
@@ -45,7 +46,7 @@ interface Call {
 }
 
 interface Held {
-    readonly connection: Connection;
+    readonly connection: Line;
     readonly handle: number;
 }
 
@@ -56,14 +57,42 @@ const CALLBACKS: ReadonlySet<string> = new Set(['watch', 'onDelta']);
 
 type ClientBody = ClientMessage extends infer M ? (M extends unknown ? Omit<M, 'velta'> : never) : never;
 
+/** What the objects here send their calls through. @internal */
+export interface Line {
+    call(kind: RemoteKind, handle: number, method: string, args: unknown[], steps?: QueryStep[]): Promise<unknown>;
+    /** The handle's object was collected. */
+    release(handle: number): void;
+    end(): void;
+}
+
+/** Arguments ready to be sent. @internal */
+export function packCall(method: string, args: unknown[]): Packed {
+    return readable(() => pack(args, CALLBACKS.has(method)));
+}
+
 /** @internal */
-export class Connection {
-    readonly #session = 1 + Math.floor(Math.random() * (Number.MAX_SAFE_INTEGER - 1));
+export class Connection implements Line {
+    readonly session = 1 + Math.floor(Math.random() * (Number.MAX_SAFE_INTEGER - 1));
     readonly #calls = new Map<number, Call>();
     readonly #callbacks = new Map<number, (...values: unknown[]) => void>();
     #channel: Channel | undefined;
+    readonly #listener: ConnectionListener;
     #lastId = 0;
     #ended: VeltaError | undefined;
+
+    constructor(listener: ConnectionListener = {}) {
+        this.#listener = listener;
+    }
+
+    /** Why nothing can be asked any more. */
+    get ended(): VeltaError | undefined {
+        return this.#ended;
+    }
+
+    /** How many calls wait for their answers. */
+    get pending(): number {
+        return this.#calls.size;
+    }
 
     /** Starts the worker and opens the store. Gives the handle of the store. */
     async open(
@@ -72,18 +101,29 @@ export class Connection {
         name: string,
         options: Record<string, unknown>,
         init: object | undefined,
+        share?: ShareValue,
     ): Promise<HandleValue> {
         this.#start(source);
         try {
             const packed = packed1(options);
-            const message = { type: 'open', version: PROTOCOL_VERSION, root, name, options: packed.args[0], init };
+            const [given] = packed.args;
+            const message = { type: 'open', version: PROTOCOL_VERSION, root, name, options: given, init, share };
             const opened = (await this.#send('open', message as ClientBody, packed, true)) as Reference;
-            this.#channel?.guard(this.#session);
+            this.#channel?.guard(this.session);
             return opened.value;
         } catch (error) {
             this.#end(error instanceof VeltaError && error.code === 'WORKER' ? error : closed('the store'));
             throw error;
         }
+    }
+
+    /** Joins the store that another tab's worker shares. When the worker refuses, the connection is not ended. */
+    async join(channel: (listener: Listener) => Channel, term: string): Promise<HandleValue> {
+        this.#channel = channel(this.#channelListener());
+        this.#channel.guard(this.session);
+        const message = { type: 'attach', version: PROTOCOL_VERSION, term };
+        const joined = await this.#send('attach', message as ClientBody, pack([], false), true);
+        return (joined as Reference).value;
     }
 
     /** Starts the worker, has it restore a database from bytes that are handed over, and ends it. */
@@ -105,21 +145,37 @@ export class Connection {
     }
 
     #start(source: WorkerSource | undefined): void {
-        this.#channel = openChannel(source, {
-            message: (data) => this.#receive(data),
-            death: (error) => this.#end(error),
-        });
+        this.#channel = openChannel(source, this.#channelListener());
+    }
+
+    #channelListener(): Listener {
+        return { message: (data) => this.#receive(data), death: (error) => this.#end(error) };
     }
 
     call(kind: RemoteKind, handle: number, method: string, args: unknown[], steps?: QueryStep[]): Promise<unknown> {
         try {
-            const packed = readable(() => pack(args, CALLBACKS.has(method)));
-            const made = steps === undefined ? {} : { steps: packSteps(steps) };
-            const body = { type: 'call', kind, handle, method, ...made };
-            return this.#send(method, body as unknown as ClientBody, packed, false);
+            const packed = packCall(method, args);
+            return this.send(kind, handle, method, packed, steps === undefined ? undefined : packSteps(steps));
         } catch (error) {
             return Promise.reject(error as Error);
         }
+    }
+
+    /** A call whose arguments are packed. */
+    send(
+        kind: RemoteKind,
+        handle: number,
+        method: string,
+        packed: Packed,
+        steps?: readonly QueryStep[],
+    ): Promise<unknown> {
+        const body = { type: 'call', kind, handle, method, ...(steps === undefined ? {} : { steps }) };
+        return this.#send(method, body as unknown as ClientBody, packed, false);
+    }
+
+    /** Ends it without a word to the worker, which is ended too if it was started here. */
+    kill(error: VeltaError): void {
+        this.#end(error);
     }
 
     release(handle: number): void {
@@ -143,7 +199,7 @@ export class Connection {
     }
 
     #post(body: ClientBody, transfer?: ArrayBuffer[]): void {
-        this.#channel?.post({ ...body, velta: this.#session } as ClientMessage, transfer);
+        this.#channel?.post({ ...body, velta: this.session } as ClientMessage, transfer);
     }
 
     #send(
@@ -200,7 +256,7 @@ export class Connection {
     #receive(data: unknown): void {
         if (typeof data !== 'object' || data === null) return;
         const message = data as Record<string, unknown>;
-        if (message['velta'] !== this.#session) return;
+        if (message['velta'] !== this.session) return;
         const id = message['id'] as number;
         switch (message['type']) {
             case 'result':
@@ -212,6 +268,13 @@ export class Connection {
             case 'error':
                 this.#callbacks.delete(id);
                 this.#settle(id)?.reject(VeltaError.fromJSON(message['error'] as VeltaErrorData));
+                break;
+            case 'moved':
+                this.#callbacks.delete(id);
+                this.#settle(id)?.reject(new Moved());
+                break;
+            case 'bye':
+                this.#listener.onBye?.();
                 break;
             case 'progress':
                 this.#progress(id, message['done'] as number, message['total'] as number);
@@ -252,8 +315,19 @@ export class Connection {
         for (const id of [...this.#calls.keys()]) this.#settle(id)?.reject(error);
         this.#callbacks.clear();
         this.#channel?.close();
+        this.#listener.onEnd?.(error);
     }
 }
+
+/** What a connection tells of itself. @internal */
+export interface ConnectionListener {
+    /** The tab that shares the store gives it up; calls that it has taken are still answered. */
+    onBye?(): void;
+    onEnd?(error: VeltaError): void;
+}
+
+/** A call that was not made, because the store has left the worker that it was sent to. @internal */
+export class Moved extends Error {}
 
 /** The error that an event carries, as the last argument of the callback. */
 function failureOf(error: unknown): [] | [VeltaError] {
@@ -286,12 +360,13 @@ function readable<T>(read: () => T): T {
     }
 }
 
-function packSteps(steps: QueryStep[]): QueryStep[] {
+/** @internal */
+export function packSteps(steps: QueryStep[]): QueryStep[] {
     return readable(() => steps.map((step) => pack(step, false).args as unknown as QueryStep));
 }
 
-/** A result that lives in the worker. */
-class Reference {
+/** A result that lives in the worker. @internal */
+export class Reference {
     readonly value: HandleValue;
 
     constructor(value: HandleValue) {
@@ -301,11 +376,11 @@ class Reference {
 
 /** What stands for an object of the worker. Its methods are those that METHODS lists for its kind. */
 class RemoteObject {
-    protected readonly connection: Connection;
+    protected readonly connection: Line;
     readonly #kind: RemoteKind;
     readonly #handle: number;
 
-    constructor(connection: Connection, { kind, handle, fields }: HandleValue) {
+    constructor(connection: Line, { kind, handle, fields }: HandleValue) {
         this.connection = connection;
         this.#kind = kind;
         this.#handle = handle;
@@ -371,7 +446,8 @@ class RemoteRoot extends RemoteObject {
     }
 }
 
-class RemoteDatabaseObject extends RemoteRoot {
+/** @internal */
+export class RemoteDatabaseObject extends RemoteRoot {
     get log(): Record<string, () => Promise<unknown>> {
         const part = (name: string) => (): Promise<unknown> => this.send(`log.${name}`, []);
         return { sync: part('sync'), checkpoint: part('checkpoint'), status: part('status') };
@@ -382,7 +458,7 @@ class RemoteDatabaseObject extends RemoteRoot {
 class RemotePart extends RemoteObject {
     readonly database: RemoteObject;
 
-    constructor(connection: Connection, value: HandleValue, database: RemoteObject) {
+    constructor(connection: Line, value: HandleValue, database: RemoteObject) {
         super(connection, value);
         this.database = database;
     }
@@ -555,7 +631,8 @@ function define(prototype: Sender, kind: RemoteKind): void {
 
 let defined = false;
 
-function defineAll(): void {
+/** Gives the classes their methods, once. @internal */
+export function defineAll(): void {
     if (defined) return;
     defined = true;
     define(RemoteDatabaseObject.prototype, 'Database');

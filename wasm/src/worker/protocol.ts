@@ -233,6 +233,22 @@ export interface OpenMessage {
     readonly options: object;
     readonly init: object | undefined;
     readonly extras: Extras;
+    readonly share?: ShareValue | undefined;
+}
+
+/** The store is shared with other tabs: the name of their channel, and of this time of sharing. */
+export interface ShareValue {
+    readonly channel: string;
+    readonly term: string;
+}
+
+/** A tab joins a store that the worker shares: the session has its objects, not the store itself. */
+export interface AttachMessage {
+    readonly velta: number;
+    readonly type: 'attach';
+    readonly id: number;
+    readonly version: number;
+    readonly term: string;
 }
 
 /** Restores a database, as a session of this one message. */
@@ -261,6 +277,7 @@ export interface CallMessage {
 
 export type ClientMessage =
     | OpenMessage
+    | AttachMessage
     | RestoreMessage
     | CallMessage
     | { readonly velta: number; readonly type: 'abort'; readonly id: number }
@@ -285,6 +302,10 @@ export type ServerMessage =
     | { readonly velta: number; readonly type: 'result'; readonly id: number; readonly value: unknown }
     | { readonly velta: number; readonly type: 'handle'; readonly id: number; readonly value: HandleValue }
     | { readonly velta: number; readonly type: 'error'; readonly id: number; readonly error: ErrorValue }
+    /** The call was not made: the store has left this worker. */
+    | { readonly velta: number; readonly type: 'moved'; readonly id: number }
+    /** The store is about to leave this worker: make no more calls. */
+    | { readonly velta: number; readonly type: 'bye' }
     | {
           readonly velta: number;
           readonly type: 'progress';
@@ -307,15 +328,26 @@ export function sessionLock(session: number): string {
     return `velta-session-${session}`;
 }
 
+/** The lock that a tab holds for a session in another tab's worker, which notices by it that the tab is gone. */
+export function tabLock(session: number): string {
+    return `velta-tab-${session}`;
+}
+
 /** A message of a client in its right form; `undefined` for anything else, which is not answered. */
 export function readClientMessage(data: unknown): ClientMessage | undefined {
     if (!isRecord(data) || !isId(data['velta'])) return undefined;
     const is = (name: string, check: (value: unknown) => boolean): boolean => check(data[name]);
     switch (data['type']) {
         case 'open':
-            return is('id', isId) && is('name', isString) && is('options', isRecord) && is('extras', isExtras)
+            return is('id', isId) &&
+                is('name', isString) &&
+                is('options', isRecord) &&
+                is('extras', isExtras) &&
+                is('share', isShare)
                 ? (data as unknown as OpenMessage)
                 : undefined;
+        case 'attach':
+            return is('id', isId) && is('term', isString) ? (data as unknown as AttachMessage) : undefined;
         case 'restore':
             return is('id', isId) && is('name', isString) && is('bytes', isBytes) && is('options', isRecord)
                 ? (data as unknown as RestoreMessage)
@@ -376,6 +408,10 @@ function isSteps(value: unknown): boolean {
             return (i === 0) === (step[0] === 'where' || step[0] === 'all');
         })
     );
+}
+
+function isShare(value: unknown): boolean {
+    return value === undefined || (isRecord(value) && isString(value['channel']) && isString(value['term']));
 }
 
 function isExtras(value: unknown): boolean {

@@ -17,7 +17,9 @@ import { RowIterator } from '../iterator.js';
 import { init, type InitOptions, moduleInfo } from '../module.js';
 import { open, restoreOwn } from '../storage/open.js';
 import { Table } from '../table.js';
+import { Hub } from '../tabs/hub.js';
 import {
+    type AttachMessage,
     type CallMessage,
     type ClientMessage,
     type Extras,
@@ -31,6 +33,7 @@ import {
     ROOTS,
     type ServerMessage,
     sessionLock,
+    type ShareValue,
     WRITING,
 } from './protocol.js';
 
@@ -51,7 +54,8 @@ const TRANSFER_BYTES = 1024;
 
 type Method = (this: object, ...args: unknown[]) => unknown;
 
-class Session {
+/** @internal */
+export class Session {
     readonly #number: number;
     readonly #port: ServerPort;
     readonly #objects = new Map<number, Held>();
@@ -60,6 +64,9 @@ class Session {
     #lastHandle = 0;
     #strict = true;
     #root: Root | undefined;
+    /** The store was opened by this session, which closes it. */
+    #isOwner = true;
+    #hub: Hub | undefined;
     #unlock: (() => void) | undefined;
     #ended = false;
 
@@ -84,12 +91,34 @@ class Session {
                 return;
             }
             this.#root = opened;
+            if (message.share !== undefined) this.#share(message.share, opened);
             this.#strict = (options as { durability?: unknown }).durability !== 'relaxed';
             this.#post({ velta: this.#number, type: 'handle', id, value: this.#refer(opened) });
         } catch (error) {
             this.#fail(id, error);
         } finally {
             this.#running.delete(id);
+        }
+    }
+
+    /** Other tabs join from now on. */
+    #share(share: ShareValue, root: Root): void {
+        this.#hub = new Hub(share, (number, port) => {
+            const session = new Session(number, port);
+            session.#root = root;
+            session.#isOwner = false;
+            session.#strict = this.#strict;
+            return session;
+        });
+    }
+
+    /** Joins a store that another session has opened. */
+    attach({ id, version }: AttachMessage): void {
+        try {
+            checkVersion(version);
+            this.#post({ velta: this.#number, type: 'handle', id, value: this.#refer(this.#root as Root) });
+        } catch (error) {
+            this.#fail(id, error);
         }
     }
 
@@ -108,6 +137,7 @@ class Session {
     async call(message: CallMessage): Promise<void> {
         const { id, kind, method } = message;
         try {
+            if (method === 'close' && this.#hub !== undefined) await this.#hub.retire();
             let result = this.#invoke(message);
             if (result instanceof Promise) result = await result;
             if (this.#strict && WRITING.has(`${kind}.${method}`)) await databaseOf(this.#root)?.durable();
@@ -116,6 +146,27 @@ class Session {
             this.#fail(id, error);
         } finally {
             this.#running.delete(id);
+        }
+    }
+
+    /** A message of the session, after the one that began it. */
+    receive(message: ClientMessage): void {
+        switch (message.type) {
+            case 'call':
+                void this.call(message);
+                break;
+            case 'abort':
+                this.abort(message.id);
+                break;
+            case 'unwatch':
+                this.unwatch(message.id);
+                break;
+            case 'release':
+                this.release(message.handle);
+                break;
+            case 'end':
+                this.end().catch(() => undefined);
+                break;
         }
     }
 
@@ -140,7 +191,8 @@ class Session {
         for (const id of [...this.#watches.keys()]) this.unwatch(id);
         for (const handle of [...this.#objects.keys()]) this.release(handle);
         try {
-            await this.#root?.close();
+            this.#hub?.close();
+            if (this.#isOwner) await this.#root?.close();
         } finally {
             this.#unlock?.();
         }
@@ -171,6 +223,7 @@ class Session {
         if ((kind === 'Query' ? 'Table' : kind) !== held.kind || !isRemoteMethod(kind, method)) {
             throw new VeltaError('INVALID', `a worker has no method ${kind}.${method}`);
         }
+        if (method === 'close' && held.object === this.#root && !this.#isOwner) return undefined;
         const args = this.#decode(id, message.args, message.extras);
         const target = kind === 'Query' ? queryOf(held.object, message) : held.object;
         if (method === 'close' && kind.endsWith('Iterator')) this.#objects.delete(handle);
@@ -342,32 +395,13 @@ function transferable(result: unknown): ArrayBuffer[] {
 /** Answers the messages of one worker. Gives the function to call with each message's data. @internal */
 export function serve(port: ServerPort): (data: unknown) => void {
     const sessions = new Map<number, Session>();
-    const dispatch = (session: Session, message: ClientMessage): void => {
-        switch (message.type) {
-            case 'call':
-                void session.call(message);
-                break;
-            case 'abort':
-                session.abort(message.id);
-                break;
-            case 'unwatch':
-                session.unwatch(message.id);
-                break;
-            case 'release':
-                session.release(message.handle);
-                break;
-            case 'end':
-                sessions.delete(message.velta);
-                session.end().catch(() => undefined);
-                break;
-        }
-    };
     return (data) => {
         const message = readClientMessage(data);
         if (message === undefined) return;
         const session = sessions.get(message.velta);
         if (session !== undefined) {
-            dispatch(session, message);
+            if (message.type === 'end') sessions.delete(message.velta);
+            session.receive(message);
         } else if (message.type === 'open') {
             const opened = new Session(message.velta, port);
             sessions.set(message.velta, opened);

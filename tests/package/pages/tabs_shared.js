@@ -1,0 +1,74 @@
+/*
+ * One of the tabs of tabs_shared.mjs: opens the store that all of them share, and works on it until the server says
+ * that its place has done enough. The server hears what is about to be done and what was acknowledged, so that the
+ * ledger outlives the tab. The address says which storage and which place; without them the page does nothing. With
+ * ?mode=careless a change of each group is made twice, a fault on purpose.
+ */
+import { key, openShared, vector } from '/node_modules/velta/dist/velta.js';
+
+const query = new URLSearchParams(location.search);
+const [storage, place] = [query.get('storage'), Number(query.get('place'))];
+const isCareless = query.get('mode') === 'careless';
+const GROUP = 25;
+
+/** A page whose requests fail is being ended: it does nothing more. */
+async function tell(route, value) {
+    try {
+        const response = await fetch(route, { method: 'POST', body: JSON.stringify({ place, ...value }) });
+        return await response.json();
+    } catch {
+        return new Promise(() => undefined);
+    }
+}
+
+/** Every third operation reads what was acknowledged, the others insert a row or add one to this life's counter. */
+function operate({ rows, counters, life, done }, number) {
+    const id = life * 1_000_000 + number;
+    if (number % 3 === 0) return rows.insert({ id, life });
+    if (number % 3 === 1) return counters.apply(life, { type: 'offset', amount: 1 });
+    const known = done[(number * 7919) % done.length];
+    if (known === undefined) return rows.has(id);
+    return rows.get(known).then((row) => {
+        if (row?.life !== life) throw new Error(`row ${known} was acknowledged and is ${JSON.stringify(row)}`);
+    });
+}
+
+async function work(db, life) {
+    const rows = await db.table('rows', { id: key('int'), life: 'int' });
+    const counters = await db.table('counters', { life: key('int'), n: vector(1, { metric: 'l2' }) });
+    await counters.insert({ life, n: [0] });
+    const state = { rows, counters, life, done: [] };
+    for (let first = 0; ; first += GROUP) {
+        const numbers = Array.from({ length: GROUP }, (_, i) => first + i);
+        await tell('/sending', { life, numbers });
+        const results = await Promise.allSettled(numbers.map((number) => operate(state, number)));
+        const acknowledged = [];
+        const uncertain = [];
+        for (const [i, { status, reason }] of results.entries()) {
+            if (status === 'fulfilled') acknowledged.push(numbers[i]);
+            else if (reason.code === 'UNCERTAIN' && numbers[i] % 3 < 2) uncertain.push(numbers[i]);
+            else throw reason;
+        }
+        if (isCareless) {
+            const again = acknowledged.filter((number) => number % 3 === 1);
+            await Promise.allSettled(again.slice(0, 1).map((number) => operate(state, number)));
+        }
+        state.done.push(...acknowledged.filter((n) => n % 3 === 0).map((n) => life * 1_000_000 + n));
+        const { isEnough } = await tell('/acknowledged', { life, acknowledged, uncertain, isLeader: db.isLeader });
+        if (isEnough) return;
+    }
+}
+
+async function live() {
+    const { life } = await tell('/begin', {});
+    const db = await openShared('shared', { storage, checkpointBytes: 200_000, checkpointSeconds: 1 });
+    await work(db, life);
+}
+
+if (storage) {
+    await live().catch(async (error) => {
+        /* The life's counter may be there or not: another life is as good. */
+        if (error.code === 'UNCERTAIN') location.reload();
+        else await tell('/failed', { error: `${storage}: ${error.code ?? ''} ${error} ${error.stack ?? ''}` });
+    });
+}

@@ -1,6 +1,6 @@
 /*
- * Streams of sparse deltas (5 % of 384 dimensions) into a logged store, in Node in one thread: records made ahead, deltas
- * through a pool, and batches of applyAll beside them.
+ * Streams of sparse deltas (5 % of 384 dimensions) into a logged store, in Node in one thread: records made ahead,
+ * deltas through a pool, and batches of applyAll beside them.
  *
  * 20,000 linked rows, keys of type int, relaxed durability. The clock on the wall, from the first delta until all are
  * durable; medians of turns that alternate.

@@ -668,8 +668,8 @@ export class Table<S extends Schema = Schema> {
     }
 
     /**
-     * Applies deltas in their binary form (docs/FORMAT.md, section 8), as `encodeRecords` makes it: the fastest way. The
-     * records of a batch are applied all or none; those of the batches before a refused one stay.
+     * Applies deltas in their binary form (docs/FORMAT.md, section 8), as `encodeRecords` makes it, without objects in
+     * between. The records of a batch are applied all or none; those of the batches before a refused one stay.
      * @throws {VeltaError} `CORRUPT` for a damaged record, `offset` being the byte where it begins; else as
      *     {@link Table.apply}, `offset` being the number of records before the refused one
      */

@@ -202,8 +202,9 @@ for (const storage of ['opfs', 'indexeddb']) {
                 channel.postMessage(join);
                 channel.postMessage(join);
                 await until(() => answers.length > 0, 'an answer to the join');
-                own.postMessage({ velta: 77, type: 'call', id: 2, handle: 1, kind: 'Database', method: 'close', args: [], extras: {} }); // prettier-ignore
-                own.postMessage({ velta: 78, type: 'call', id: 3, handle: 1, kind: 'Database', method: 'stats', args: [], extras: {} }); // prettier-ignore
+                const call = { type: 'call', handle: 1, kind: 'Database', args: [], extras: {} };
+                own.postMessage({ ...call, velta: 77, id: 2, method: 'close' });
+                own.postMessage({ ...call, velta: 78, id: 3, method: 'stats' });
                 own.postMessage('x');
                 await until(() => answers.length > 1, 'an answer to the call');
             });

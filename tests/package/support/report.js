@@ -1,7 +1,7 @@
 /*
  * A mocha reporter that turns a run into plain records, { kind: 'pass' | 'fail' | 'absent' | 'figure', title, … },
- * alike in Node and in browsers. A test that mocha skips counts as failed: what does not apply somewhere says so with only()
- * (harness.js), and is an 'absent' record.
+ * alike in Node and in browsers. A test that mocha skips counts as failed: what does not apply somewhere says so with
+ * only() (harness.js), and is an 'absent' record.
  */
 
 function describeError(error) {

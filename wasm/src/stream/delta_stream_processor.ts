@@ -2,8 +2,8 @@
  * DeltaStreamProcessor: deltas of any source into a database, in batches.
  *
  * Deltas gather in a pool of this thread; a batch is applied when it is full, and, so that a source that pauses keeps
- * nothing waiting, soon after its first delta. Where the database is in a worker the batch goes there as one message and
- * the next one gathers meanwhile.
+ * nothing waiting, soon after its first delta. Where the database is in a worker the batch goes there as one message
+ * and the next one gathers meanwhile.
  */
 import { DeltaVectorDB } from '../delta_vector_db.js';
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
@@ -17,8 +17,8 @@ export interface DeltaStreamOptions {
     /** The vector column of a table; needed where it has several. */
     readonly column?: string;
     /**
-     * The name under which the database keeps the stream's position. With it a delta is never applied twice: those at or
-     * before the position are passed over, and a stream that died goes on behind it, or simply begins anew.
+     * The name under which the database keeps the stream's position. With it a delta is never applied twice: those at
+     * or before the position are passed over, and a stream that died goes on behind it, or simply begins anew.
      */
     readonly stream?: string;
 }
@@ -92,8 +92,8 @@ export class DeltaStreamProcessor {
      * Applies the deltas of a source until it ends; then makes all durable. When the source fails, what came before is
      * applied first.
      * @returns the deltas done, those that the stream's position had passed included
-     * @throws {VeltaError} of a delta that is refused, with the number of deltas before it as `offset`: its batch is not
-     * applied, those before it are. `CANCELLED`; `BUSY` while another stream runs; and what the source throws.
+     * @throws {VeltaError} of a delta that is refused, with the number of deltas before it as `offset`: its batch is
+     * not applied, those before it are. `CANCELLED`; `BUSY` while another stream runs; and what the source throws.
      */
     async streamDeltas(source: DeltaSource, options: StreamDeltasOptions = {}): Promise<number> {
         checkOptions('streamDeltas', options, ['batchSize', 'signal', 'onProgress', 'maxDelay', 'first']);
@@ -117,8 +117,8 @@ export class DeltaStreamProcessor {
     }
 
     /**
-     * A view of a vector in the module's memory, without copying where it is kept as f32; null when it does not live. It
-     * must not be written to, and holds until the next call of the database only.
+     * A view of a vector in the module's memory, without copying where it is kept as f32; null when it does not live.
+     * It must not be written to, and holds until the next call of the database only.
      * @throws {VeltaError} `UNSUPPORTED` for a database in a worker, whose memory cannot be seen
      */
     getVectorView(id: string | number | bigint): Float32Array | null {

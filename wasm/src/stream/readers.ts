@@ -126,8 +126,8 @@ async function* chunksOfStream(
 
 /**
  * The records of a source, in blocks of whole ones: `streamDeltas` takes them as they are.
- * @throws {VeltaError} (the iteration) `CORRUPT` with the byte where a record begins that is damaged, cut off by the end
- * of the source, or too long; `CANCELLED`; what the source throws. Whole records before it were given.
+ * @throws {VeltaError} (the iteration) `CORRUPT` with the byte where a record begins that is damaged, cut off by the
+ * end of the source, or too long; `CANCELLED`; what the source throws. Whole records before it were given.
  */
 export async function* readRecords(
     source: ByteSource,
@@ -351,8 +351,8 @@ class Inbox<T> {
  * The deltas of a `WebSocket`'s messages: a text holds one or more lines of NDJSON (see {@link readNdjson}), a binary
  * message whole records, which are given as a block. A socket cannot be paused: beyond `maxWaiting` bytes it is closed.
  *
- * Call it before the first message can come. A socket that ends cleanly (codes 1000 and 1001) ends the stream; to resume
- * after another end, open a new socket that asks for what follows the stream's position.
+ * Call it before the first message can come. A socket that ends cleanly (codes 1000 and 1001) ends the stream; to
+ * resume after another end, open a new socket that asks for what follows the stream's position.
  * @throws {VeltaError} (the iteration) `CORRUPT` for a message that holds something else, `offset` being the number of
  * the message, from 1; `LIMIT`; `IO` when the socket fails; `CANCELLED`. Deltas before it were given.
  */
@@ -446,8 +446,8 @@ function wholeRecords(bytes: Uint8Array, fail: Fail): Uint8Array {
  * The deltas of server-sent events (`text/event-stream`): the data of each event is one or more lines of NDJSON (see
  * {@link readNdjson}), and an `id` that is a whole number from 1 is the sequence number of its delta, where it brings
  * none and is the only one. It connects by `fetch`, which an `EventSource` is not: it can begin behind a given id, can
- * send headers, exists in Node as well, and is read only as fast as its deltas are taken. A connection that ends is made
- * again after the time that the server asks for, with the id of the last event given.
+ * send headers, exists in Node as well, and is read only as fast as its deltas are taken. A connection that ends is
+ * made again after the time that the server asks for, with the id of the last event given.
  *
  * It ends when the server answers 204.
  * @throws {VeltaError} (the iteration) `CORRUPT` for an event that holds something else, its number as `offset`; `IO`

@@ -6,9 +6,10 @@
  * end: one that does not fit before it begins anew at 0, and WRAP says where the records of that lap end. One word is
  * enough, because the producer cannot reach the end again before the consumer has left the lap that WRAP tells of.
  *
- * The producer writes the record, then HEAD; the consumer reads HEAD, then the record: both through Atomics, which order
- * the plain accesses. Who waits says so first, looks again, and only then sleeps, so no wake-up is missed and none is
- * sent to nobody. Where the memory is not shared the same words serve one thread, and sleepers are woken by callbacks.
+ * The producer writes the record, then HEAD; the consumer reads HEAD, then the record: both through Atomics, which
+ * order the plain accesses. Who waits says so first, looks again, and only then sleeps, so no wake-up is missed and
+ * none is sent to nobody. Where the memory is not shared the same words serve one thread, and sleepers are woken by
+ * callbacks.
  *
  * Nothing in shared memory is trusted: positions are checked at each look, and records are copied before they are read.
  */

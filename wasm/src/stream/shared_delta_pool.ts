@@ -45,9 +45,9 @@ export interface PoolOptions {
 /** Options of writing into a pool. */
 export interface PoolWriteOptions {
     /**
-     * What to do while the pool is full. 0 (the default): fail with `BUSY`. More: block this thread so many milliseconds
-     * before it fails; only where the other end takes the records in another thread over shared memory, and never on a
-     * page's main thread.
+     * What to do while the pool is full. 0 (the default): fail with `BUSY`. More: block this thread so many
+     * milliseconds before it fails; only where the other end takes the records in another thread over shared memory,
+     * and never on a page's main thread.
      */
     readonly wait?: number;
 }
@@ -503,7 +503,7 @@ export class SharedDeltaPool {
 
     // ---- its end
 
-    /** Ends this end's part: a producer waiting in the other thread fails with `CLOSED`, a consumer takes what waits. */
+    /** Ends its part: a producer waiting in the other thread fails with `CLOSED`, a consumer takes what waits. */
     close(): void {
         if (this.#isClosed) return;
         this.#ring.stop();

@@ -235,6 +235,8 @@ void columns_finish(struct cli_columns *columns) {
 
 /* ---- primary keys ---- */
 
+static const char nothing[1]; /* the text of columns whose strings are all empty, which have no data */
+
 static const struct cli_column *sorted_column; /* for qsort's comparison */
 
 static int compare_values(const void *a, const void *b) {
@@ -247,7 +249,7 @@ static int compare_values(const void *a, const void *b) {
     }
     size_t left_bytes = (size_t)(column->offsets[left + 1] - column->offsets[left]);
     size_t right_bytes = (size_t)(column->offsets[right + 1] - column->offsets[right]);
-    const char *text = column->data;
+    const char *text = column->data ? column->data : nothing;
     int order = memcmp(text + column->offsets[left], text + column->offsets[right],
                        left_bytes < right_bytes ? left_bytes : right_bytes);
     return order != 0 ? order : (left_bytes > right_bytes) - (left_bytes < right_bytes);
@@ -272,10 +274,9 @@ bool columns_is_unique(const struct cli_column *column) {
 }
 
 void columns_values(const struct cli_column *column, struct velta_values *values) {
-    static const char nothing[1];
     *values = (struct velta_values){
         .column = column->name,
-        .data = column->data ? column->data : nothing, /* text columns of empty strings */
+        .data = column->data ? column->data : nothing,
         .offsets = is_text(column->spec.type) ? column->offsets : NULL,
         .valid = column->has_null ? column->valid : NULL,
         .element = VELTA_F32,

@@ -34,6 +34,7 @@ const ELSEWHERE = {
     'module.openWorker': 'each value would start a worker: worker.spec.js passes some',
     'module.openDeltaVectorWorker': 'the same code as openWorker',
     'module.openColumnStoreWorker': 'the same code as openWorker',
+    'module.openShared': 'each value would start a worker, too: tabs_shared.spec.js passes some',
     'ColumnStorePersistence.save': 'needs IndexedDB, which Node lacks: column_store_persistence.spec.js',
     'ColumnStorePersistence.load': 'the same',
     'ColumnStorePersistence.deleteStore': 'the same',

@@ -231,7 +231,7 @@ describe('damaged files', function () {
             }
             expect(counts.CORRUPT).to.be.above(10);
             expect(longest).to.be.below(5000);
-            figure('damaged Parquet files', 60);
+            figure('parquet_damaged', 60);
         });
     }
 });

@@ -192,17 +192,14 @@ inBrowser('IndexedDB that does not answer', () => {
     it('makes nothing when the answer comes too late', async () => {
         const name = temporaryName();
         const real = IDBFactory.prototype.open;
-        let request;
-        IDBFactory.prototype.open = function noting(...parameters) {
-            request = real.apply(this, parameters);
-            return request;
-        };
         const gone = new AbortController();
+        IDBFactory.prototype.open = function abandoned(...parameters) {
+            queueMicrotask(() => gone.abort()); // before any answer can come
+            return real.apply(this, parameters);
+        };
         try {
-            const opening = errorOf(() => open(name, { ...IN_PAGE, signal: gone.signal }));
-            while (!request) await new Promise((done) => setTimeout(done));
-            gone.abort();
-            expect((await opening).code).to.equal('CANCELLED');
+            const error = await errorOf(() => open(name, { ...IN_PAGE, signal: gone.signal }));
+            expect(error.code).to.equal('CANCELLED');
         } finally {
             IDBFactory.prototype.open = real;
         }

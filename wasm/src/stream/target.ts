@@ -3,16 +3,18 @@
  */
 import { DeltaVectorDB } from '../delta_vector_db.js';
 import { VeltaError, describe } from '../errors.js';
+import type { Schema } from '../schema.js';
 import { Table } from '../table.js';
 import type { RemoteDeltaVectorDB, RemoteTable } from '../worker/remote.js';
 import type { AppliedRecords, ApplyRecordsOptions } from './apply_records.js';
 
+/** What a table of any schema does for streams. */
+type RecordMethods = 'applyRecords' | 'streamPosition';
+
 /** Something in this thread that deltas are applied to. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type LocalDeltaTarget = DeltaVectorDB | Table<any>;
+export type LocalDeltaTarget = DeltaVectorDB | Pick<Table<Schema>, RecordMethods | 'database' | 'withVector'>;
 /** Something that deltas are applied to, here or in a worker. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type DeltaTarget = LocalDeltaTarget | RemoteDeltaVectorDB | RemoteTable<any>;
+export type DeltaTarget = LocalDeltaTarget | RemoteDeltaVectorDB | Pick<RemoteTable<Schema>, RecordMethods>;
 
 /** @internal */
 export function isLocal(target: DeltaTarget): target is LocalDeltaTarget {

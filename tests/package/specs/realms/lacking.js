@@ -43,5 +43,5 @@ const LACKS = {
 
 export const lack = (name) => LACKS[name]();
 
-const wanted = new URL(location.href).searchParams.get('lacks');
+const wanted = globalThis.location && new URL(location.href).searchParams.get('lacks'); // Node has none
 if (wanted) lack(wanted);

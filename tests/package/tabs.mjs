@@ -4,7 +4,8 @@
  * ledger of what was acknowledged says whether two tabs ever wrote at once, and whether anything was lost.
  *
  * Then the same with Web Locks that grant everyone: the epoch in IndexedDB must keep the writers apart. OPFS has no
- * epoch: there the promise rests on the lock, and only writers that were kept apart by it are judged. And last with the epoch hidden as well, which the ledger must notice, or it proves nothing.
+ * epoch: there the promise rests on the lock, and only writers that were kept apart by it are judged. And last with
+ * the epoch hidden as well, which the ledger must notice, or it proves nothing.
  *
  * usage: node tabs.mjs [--engine chromium|firefox] [--kills N] [--seed N]
  * --kills: of tabs, with locks and again without. The seed decides which tab ends when, and how.

@@ -156,6 +156,23 @@ inBrowser('OPFS that is not there', () => {
     }
 });
 
+inBrowser('OPFS that was not there a moment ago', () => {
+    before(() => init());
+
+    it('is left alone by an opening that finds it in use', async () => {
+        const name = temporaryName();
+        const owner = await openWorker(name, IN_WORKER);
+        await (await owner.table('rows', SCHEMA)).insert([{ id: 1 }]);
+        const late = { ...IN_WORKER, lockTimeout: 0, worker: workerLacking('locks and sight') };
+        await refused('LOCKED', () => openWorker(name, late));
+        await owner.close();
+        const db = await openWorker(name, { ...IN_WORKER, mustExist: true });
+        expect(await (await db.table('rows')).all().keys()).to.deep.equal([1]);
+        await db.close();
+        await deleteDatabase(name, IN_WORKER);
+    }).timeout(20_000);
+});
+
 inBrowser('IndexedDB that does not answer', () => {
     before(() => init());
 

@@ -326,7 +326,7 @@ export async function openOpfs(
         return { driver: new OpfsDriver([files[0], files[1] ?? null], lock, readOnly), created };
     } catch (error) {
         closeAll(files);
-        if (created && create) await deleteOpfs(name, options).catch(() => undefined);
+        if (created && create) await removeEmpty(name, options).catch(() => undefined);
         throw opfsError(`cannot open the database '${name}'`, error);
     }
 }
@@ -468,6 +468,21 @@ export async function deleteOpfs(name: string, options: OpfsOptions): Promise<bo
     } catch (error) {
         throw opfsError(`cannot delete the database '${name}'`, error);
     }
+}
+
+/**
+ * Takes back what an opening that failed had made: nothing in which a byte stands. Another opener may have come between
+ * (only the lock keeps it away, and locks can be made to fail), so what was absent before is not taken for one's own.
+ */
+async function removeEmpty(name: string, options: OpfsOptions): Promise<void> {
+    const parent = await folderOf(directoryParts(options.directory), false);
+    const folder = parent && (await ifThere(parent.getDirectoryHandle(encodeName(name))));
+    for (const file of folder ? [LOG, DATA] : []) {
+        const found = await ifThere(folder!.getFileHandle(file));
+        if (found && (await found.getFile()).size > 0) return;
+        if (found) await folder!.removeEntry(file); /* refused while another has it */
+    }
+    await parent?.removeEntry(encodeName(name)); /* refused unless it is empty */
 }
 
 async function isDatabase(folder: FileSystemDirectoryHandle): Promise<boolean> {

@@ -39,6 +39,27 @@ const LACKS = {
     'indexedDB.databases, refused': () => replace(IDBFactory.prototype, 'databases', { value: refused }),
     'navigator.locks': () => replace(navigator, 'locks', nothing),
     'navigator.locks, refused': () => replace(LockManager.prototype, 'request', { value: refused }),
+    /* Locks that grant everyone, and a database that another makes just after it was looked for. */
+    'locks and sight': () => {
+        const { request } = LockManager.prototype;
+        const { getDirectoryHandle } = FileSystemDirectoryHandle.prototype;
+        let seen = true;
+        replace(LockManager.prototype, 'request', {
+            value(name, ...rest) {
+                if (!name.startsWith('velta:opfs:')) return request.call(this, name, ...rest);
+                return Promise.resolve(rest.at(-1)({ name }));
+            },
+        });
+        replace(FileSystemDirectoryHandle.prototype, 'getDirectoryHandle', {
+            async value(name, options) {
+                if (seen && name.startsWith('test-')) {
+                    seen = false;
+                    throw new DOMException('It is not there yet.', 'NotFoundError');
+                }
+                return getDirectoryHandle.call(this, name, options);
+            },
+        });
+    },
 };
 
 export const lack = (name) => LACKS[name]();

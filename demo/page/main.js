@@ -201,6 +201,7 @@ class App {
         this.#again = true;
         if (!this.#store || (!this.#encoder && !this.#running)) return;
         this.#running ??= (async () => {
+            byId('packages').ariaBusy = 'true';
             try {
                 while (this.#again) {
                     this.#again = false;
@@ -210,6 +211,7 @@ class App {
                 note(`The search failed: ${sentence(error)}`);
             } finally {
                 this.#running = null;
+                byId('packages').ariaBusy = 'false';
             }
         })();
         await this.#running;

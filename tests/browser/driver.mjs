@@ -99,14 +99,18 @@ export class Visitor {
         await this.page.evaluate(
             () =>
                 new Promise((done) => {
-                    let timer = setTimeout(done, 150);
-                    new MutationObserver((_, observer) => {
+                    const end = () => {
+                        if (document.getElementById('packages').ariaBusy === 'true') return again();
+                        observer.disconnect();
+                        done();
+                    };
+                    let timer = setTimeout(end, 150);
+                    const again = () => {
                         clearTimeout(timer);
-                        timer = setTimeout(() => {
-                            observer.disconnect();
-                            done();
-                        }, 150);
-                    }).observe(document.getElementById('results'), {
+                        timer = setTimeout(end, 150);
+                    };
+                    const observer = new MutationObserver(again);
+                    observer.observe(document.getElementById('results'), {
                         subtree: true,
                         childList: true,
                         characterData: true,

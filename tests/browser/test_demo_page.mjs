@@ -221,7 +221,11 @@ test('as one types, the nearest packages come', {}, async (visitor) => {
     assert.match(await visitor.text('#strategy'), /graph|exact/);
     assert.match(await visitor.text('#latency-median'), /\d\sms$/);
     assert.match(await visitor.text('#latency-engine'), /\d\sms$/);
-    assert.equal(await page.locator('#latency-plot circle').count(), 200);
+    // Keys that come faster than answers share a query, so how many there were is the machine's; the plot keeps 100.
+    const plotted = () => page.locator('#latency-plot circle').count();
+    for (let i = 0; i < 100 && (await plotted()) < 200; i++) await visitor.type(expected.typed[i % 2]);
+    await visitor.type('spell checker');
+    assert.equal(await plotted(), 200);
     const sums = await checkQuiet(visitor);
     notes.push(
         `layout shift of a session of typing: ${sums.unasked.toFixed(4)} unasked, ${sums.all.toFixed(4)} in all; ` +

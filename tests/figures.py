@@ -54,7 +54,7 @@ TABLE = [
         Row('io_differences', 'changes lost or invented'),
     ]),
     ('Hostile bytes do no harm', [
-        Row('fuzz_inputs', 'inputs fuzzed under ASan and UBSan', 20_000, 10_000_000),
+        Row('fuzz_inputs', 'inputs fuzzed under ASan and UBSan', 100_000, 10_000_000),
         Row('parquet_damaged', 'Parquet files damaged at random', 1_000),
         Row('fuzz_finds', 'crashes, hangs, leaks, wrong results'),
     ]),

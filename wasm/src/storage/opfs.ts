@@ -323,6 +323,8 @@ export async function openOpfs(
             if (files[0]) files.push(await take(folder, LOG, !readOnly, name, options));
         }
         if (!files[0]) throw new VeltaError('NOT_FOUND', `there is no database '${name}' in '${options.directory}'`);
+        /* Another may have come between, should the lock fail: what has bytes is not taken for one's own. */
+        created &&= files.every((file) => !file || file.getSize() === 0);
         return { driver: new OpfsDriver([files[0], files[1] ?? null], lock, readOnly), created };
     } catch (error) {
         closeAll(files);
@@ -470,10 +472,7 @@ export async function deleteOpfs(name: string, options: OpfsOptions): Promise<bo
     }
 }
 
-/**
- * Takes back what an opening that failed had made: nothing in which a byte stands. Another opener may have come between
- * (only the lock keeps it away, and locks can be made to fail), so what was absent before is not taken for one's own.
- */
+/** Takes back what an opening that failed had made: nothing in which a byte stands, as that may be another's. */
 async function removeEmpty(name: string, options: OpfsOptions): Promise<void> {
     const parent = await folderOf(directoryParts(options.directory), false);
     const folder = parent && (await ifThere(parent.getDirectoryHandle(encodeName(name))));

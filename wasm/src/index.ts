@@ -156,12 +156,12 @@ export {
     readNdjson,
     readRecords,
     readWebSocket,
-    type ByteSource,
     type ReadDeltasOptions,
     type ReadEventsOptions,
     type ReadSocketOptions,
     type SocketLike,
 } from './stream/readers.js';
+export type { ByteSource } from './stream/chunks.js';
 export { openColumnStoreWorker, openDeltaVectorWorker, openWorker, type WorkerOptions } from './worker/client.js';
 export { openShared, type SharedDatabase, type SharedOptions } from './tabs/open_shared.js';
 export { restore, type RestoreOptions } from './worker/restore.js';

@@ -8,8 +8,9 @@
 import { DeltaVectorDB } from '../delta_vector_db.js';
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import type { AppliedRecords } from './apply_records.js';
+import { checkIsSignal, checkSignal } from './chunks.js';
 import { type StreamDelta, checkSequence, corruptRecord, recordBytes } from './records.js';
-import { SharedDeltaPool, checkIsSignal, checkSignal } from './shared_delta_pool.js';
+import { SharedDeltaPool } from './shared_delta_pool.js';
 import { type DeltaTarget, checkTarget, isLocal } from './target.js';
 
 /** Options of {@link DeltaStreamProcessor}. */

@@ -8,12 +8,8 @@
  */
 import type { DeltaOperation } from '../delta.js';
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
+import { type ByteSource, checkSignal, chunksOf } from './chunks.js';
 import { type StreamDelta, corruptRecord, recordBytes } from './records.js';
-import { checkSignal } from './shared_delta_pool.js';
-
-/** Bytes as they come: a body of `fetch`, a stream of Node, an array of chunks. */
-export type ByteSource =
-    ReadableStream<Uint8Array> | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
 
 /** Options of {@link readNdjson} and {@link readRecords}. */
 export interface ReadDeltasOptions {
@@ -70,56 +66,6 @@ function positive(name: string, value: number | undefined, otherwise: number): n
         throw invalid(`${name} is a whole number from 1, not ${describe(value)}`);
     }
     return value;
-}
-
-// ---- chunks
-
-/** The chunks of a source; leaving early ends the source. */
-async function* chunksOf(source: ByteSource, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
-    if (typeof ReadableStream === 'function' && source instanceof ReadableStream) {
-        yield* chunksOfStream(source, signal);
-        return;
-    }
-    const encoder = new TextEncoder();
-    const chunks = source as AsyncIterable<unknown>;
-    const isThere = typeof source === 'object' && source !== null;
-    if (!isThere || !(Symbol.asyncIterator in source || Symbol.iterator in source)) {
-        throw new VeltaError('TYPE', `expected a ReadableStream or an iterable of chunks, not ${describe(source)}`);
-    }
-    for await (const chunk of chunks) {
-        checkSignal(signal);
-        if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) {
-            throw new VeltaError('TYPE', `a chunk is a Uint8Array or a string, not ${describe(chunk)}`);
-        }
-        yield typeof chunk === 'string' ? encoder.encode(chunk) : chunk;
-    }
-}
-
-async function* chunksOfStream(
-    stream: ReadableStream<Uint8Array>,
-    signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-    const reader = stream.getReader();
-    const stop = (): void => void reader.cancel(signal?.reason).catch(() => undefined);
-    signal?.addEventListener('abort', stop);
-    let isOver = false;
-    try {
-        for (;;) {
-            checkSignal(signal);
-            const { done, value } = await reader.read();
-            checkSignal(signal);
-            isOver = done;
-            if (done) return;
-            if (!(value instanceof Uint8Array)) {
-                throw new VeltaError('TYPE', `a chunk is a Uint8Array, not ${describe(value)}`);
-            }
-            yield value;
-        }
-    } finally {
-        signal?.removeEventListener('abort', stop);
-        if (!isOver) reader.cancel().catch(() => undefined);
-        reader.releaseLock();
-    }
 }
 
 // ---- records

@@ -9,6 +9,7 @@
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import { dispose } from '../iterator.js';
 import type { ApplyRecordsOptions, AppliedRecords } from './apply_records.js';
+import { checkIsSignal, checkSignal } from './chunks.js';
 import { Mirror } from './mirror.js';
 import {
     RecordEncoder,
@@ -562,19 +563,6 @@ function later(error: unknown, before: number): unknown {
     if (!(error instanceof VeltaError) || error.offset === undefined || before === 0) return error;
     if (error.code === 'CORRUPT') return error;
     return new VeltaError(error.code, error.message, { offset: error.offset + before, cause: error });
-}
-
-/** @throws {VeltaError} INVALID @internal */
-export function checkIsSignal(signal: unknown): void {
-    if (signal === undefined || (typeof AbortSignal === 'function' && signal instanceof AbortSignal)) return;
-    throw invalid(`signal is an AbortSignal, not ${describe(signal)}`);
-}
-
-/** @throws {VeltaError} CANCELLED @internal */
-export function checkSignal(signal: AbortSignal | undefined): void {
-    if (signal?.aborted === true) {
-        throw new VeltaError('CANCELLED', 'the stream was cancelled by its signal', { cause: signal.reason });
-    }
 }
 
 function full(): VeltaError {

@@ -78,6 +78,19 @@ else
     failed=$((failed + 1))
     echo "the table: $kept"
 fi
+cat >"$folder/fuzz_seed" <<'SH'
+#!/bin/sh
+for word; do [ "${word#-seed=}" = "$word" ] || echo "INFO: Seed: ${word#-seed=}"; done
+SH
+chmod +x "$folder/fuzz_seed"
+# Another seed each time, told; and the one that is asked for.
+seed_told() { "$python" tests/run "$folder/fuzz_seed" | sed -n 's/.*, seed \([0-9]*\)).*/\1/p'; }
+if [ "$(seed_told)" != "$(seed_told)" ] && [ "$(VELTA_FUZZ_SEED=77 seed_told)" = 77 ]; then
+    passed=$((passed + 1))
+else
+    failed=$((failed + 1))
+    echo 'seeds of fuzzers'
+fi
 expect 'nothing' 1 '0 passed, 0 failed'
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -1,7 +1,7 @@
 /*
  * Logs whose frames are whole, with right checksums, but whose changes cannot be: opening refuses each with CORRUPT,
  * the byte of the frame and the reason, and changes no byte of the files. The same with a change that can be shows that
- * the frames are well made.
+ * the frames are well made. And frames that are well made but of another store, or of an earlier one in the same files.
  */
 #include "tests/unit/store_testing.h"
 
@@ -284,12 +284,46 @@ static void rows_that_cannot_be_added(void **state) {
     fake_storage_release(&base);
 }
 
+/* ---- a log of another store, or of an earlier life, which began as this one did but at another time */
+
+static void frames_of_another_life(void **state) {
+    (void)state;
+    enum { FIRST_FRAME_BYTES = 64 };
+    struct fake_storage own;
+    struct fake_storage other;
+    struct velta_error error = {0};
+    fake_storage_init(&own);
+    fake_storage_init(&other);
+    (void)make_base(&own);
+    clock_ms++;
+    (void)make_base(&other);
+    struct fake_file *log = &other.now[STORAGE_LOG];
+    assert_true(log->size_bytes > FIRST_FRAME_BYTES && log->size_bytes == own.now[STORAGE_LOG].size_bytes);
+    /* The whole of it. */
+    fake_storage_set(&own, STORAGE_LOG, log->bytes, log->size_bytes);
+    assert_null(open_over(&own, &error, VELTA_CORRUPT));
+    /* What it left behind the first frame of this one. */
+    fake_storage_release(&own);
+    fake_storage_init(&own);
+    clock_ms--;
+    velta *db = open_over(&own, &error, VELTA_OK);
+    assert_ok(velta_close(db, &error), &error);
+    memcpy(log->bytes, own.now[STORAGE_LOG].bytes, FIRST_FRAME_BYTES);
+    fake_storage_set(&own, STORAGE_LOG, log->bytes, log->size_bytes);
+    db = open_over(&own, &error, VELTA_OK);
+    assert_null(velta_table_at(db, 0));
+    assert_ok(velta_close(db, &error), &error);
+    fake_storage_release(&own);
+    fake_storage_release(&other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_out_of_turn),
         cmocka_unit_test(rows_that_cannot_be_changed),
         cmocka_unit_test(vectors_that_cannot_be_changed),
         cmocka_unit_test(rows_that_cannot_be_added),
+        cmocka_unit_test(frames_of_another_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

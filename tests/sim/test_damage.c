@@ -4,8 +4,9 @@
  * Small stores of every shape (a log alone; two roots and a log; one left open by a crash; one compacted; an export)
  * are damaged in every bit and, by moving, repeating, dropping and zeroing frames and blocks, in larger pieces. Opened
  * again they must be refused with CORRUPT or VERSION, or have the state that they had. One left open by a crash may
- * also come back without its last changes, where nothing says that they were durable, and only when it tells how many
- * bytes it cut. Reading the undamaged store notes which bytes are read at all: what never is needs no trial.
+ * also come back without its last change, as nothing says yet that it was durable, and only when it tells how many
+ * bytes it cut; more is missing only where all is gone that told of it. Reading the undamaged store notes which bytes
+ * are read at all: what never is needs no trial.
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -15,6 +16,7 @@
 #include "tests/unit/store_testing.h"
 
 enum { MAX_STATES = 16, MAX_FRAMES = 64, BLOCK_BYTES = 512 };
+enum { NONE = 0, LAST = 1, ANY = MAX_STATES }; /* how many of the last changes may be missing, cut off and told */
 
 /* The sanitizers are slow: there, some of the bits. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -34,7 +36,7 @@ struct corpus {
     struct bytes files[2];
     uint64_t digests[MAX_STATES];
     size_t state_count;
-    bool left_open;   /* the last changes may be taken for a torn tail */
+    size_t may_miss;  /* of the last changes, by damage that leaves headers behind it: 1 in a store left open */
     uint8_t *read[2]; /* 1 for each byte that opening, verifying and exporting read */
 };
 
@@ -70,10 +72,12 @@ static void keep_open(void *context) {
 static struct fake_storage disk;        /* of all trials */
 static struct test_allocator allocator; /* whose memory the next trial takes at once, unlike the system's huge pages */
 
+static size_t missed; /* changes, in the last trial that was not refused */
+
 enum verdict { SAME, REFUSED, SHORTER, UNNOTICED };
 
-/* Opens the files on `disk`, verifies where reads are noted, exports, and compares. may_shorten: see the head. */
-static enum verdict judge(const struct corpus *corpus, bool may_shorten, uint8_t **read) {
+/* Opens the files on `disk`, verifies where reads are noted, exports, and compares. */
+static enum verdict judge(const struct corpus *corpus, size_t most_missed, uint8_t **read) {
     struct reader reader = {&disk, read};
     struct velta_host host = {.context = &reader, .execute = reader_execute, .close = keep_open};
     struct velta_options options = {
@@ -95,8 +99,9 @@ static enum verdict judge(const struct corpus *corpus, bool may_shorten, uint8_t
     while (state > 0 && corpus->digests[state - 1] != found)
         state--;
     if (state == 0) return UNNOTICED;
-    if (state == corpus->state_count) return SAME;
-    return may_shorten && stats.cut_bytes > 0 ? SHORTER : UNNOTICED;
+    missed = corpus->state_count - state;
+    if (missed == 0) return SAME;
+    return missed <= most_missed && stats.cut_bytes > 0 ? SHORTER : UNNOTICED;
 }
 
 static void set_disk(const struct bytes *data, const struct bytes *log) {
@@ -114,10 +119,10 @@ static enum verdict count_verdict(const struct corpus *corpus, enum verdict verd
 
 /* The store with other bytes in one file. */
 static enum verdict try_file(const struct corpus *corpus, enum storage_file file, const struct bytes *bytes,
-                             bool may_shorten, const char *what, uint64_t a, uint64_t b) {
+                             size_t most_missed, const char *what, uint64_t a, uint64_t b) {
     set_disk(file == STORAGE_DATA ? bytes : &corpus->files[0], file == STORAGE_LOG ? bytes : &corpus->files[1]);
     counts.moved++;
-    return count_verdict(corpus, judge(corpus, may_shorten || corpus->left_open, NULL), what, a, b);
+    return count_verdict(corpus, judge(corpus, most_missed, NULL), what, a, b);
 }
 
 /* ---- the corpus */
@@ -199,7 +204,7 @@ static void corpus_make(struct corpus *corpus, enum shape shape, int64_t first) 
     static const char *const names[] = {"a log alone", "two roots and a log", "left open", "compacted", "an export"};
     struct making making = {.corpus = corpus, .now_ms = 1000 * first};
     struct velta_error error = {0};
-    *corpus = (struct corpus){.name = names[shape], .left_open = shape == SHAPE_OPEN};
+    *corpus = (struct corpus){.name = names[shape], .may_miss = shape == SHAPE_OPEN ? LAST : NONE};
     fake_storage_init(&making.fake);
     making.fake.keep_durable = false;
     making.reader.fake = &making.fake;
@@ -236,7 +241,7 @@ static void corpus_make(struct corpus *corpus, enum shape shape, int64_t first) 
     for (int i = 0; i < 2; i++)
         corpus->read[i] = calloc(1, corpus->files[i].size_bytes + 1);
     set_disk(&corpus->files[0], &corpus->files[1]);
-    assert_int_equal(judge(corpus, false, corpus->read), SAME);
+    assert_int_equal(judge(corpus, NONE, corpus->read), SAME);
 }
 
 static void corpus_free(struct corpus *corpus) {
@@ -260,7 +265,7 @@ static void flip_bits(const struct corpus *corpus) {
             }
             set_disk(&corpus->files[0], &corpus->files[1]);
             disk.now[file].bytes[byte] ^= (uint8_t)(1U << bit % 8);
-            verdicts[count_verdict(corpus, judge(corpus, corpus->left_open, NULL),
+            verdicts[count_verdict(corpus, judge(corpus, corpus->may_miss, NULL),
                                    file ? "bit of the log" : "bit of the data", bit, byte)]++;
             bits++;
         }
@@ -310,7 +315,7 @@ static void append(struct bytes *out, const uint8_t *bytes, uint64_t size_bytes)
 
 /* The log with its frames in this order; those numbered from `count` on are of the other log. */
 static enum verdict try_order(const struct corpus *corpus, const struct bytes *other, const size_t *order,
-                              size_t order_count, bool may_shorten, const char *what) {
+                              size_t order_count, size_t most_missed, const char *what) {
     uint64_t starts[MAX_FRAMES];
     uint64_t other_starts[MAX_FRAMES];
     const struct bytes *log = &corpus->files[STORAGE_LOG];
@@ -322,7 +327,7 @@ static enum verdict try_order(const struct corpus *corpus, const struct bytes *o
         const uint64_t *from = own ? starts + order[i] : other_starts + (order[i] - count);
         append(&made, (own ? log : other)->at + from[0], from[1] - from[0]);
     }
-    enum verdict verdict = try_file(corpus, STORAGE_LOG, &made, may_shorten, what, order_count, order[order_count - 1]);
+    enum verdict verdict = try_file(corpus, STORAGE_LOG, &made, most_missed, what, order_count, order[order_count - 1]);
     free(made.at);
     return verdict;
 }
@@ -336,17 +341,18 @@ static void move_frames(const struct corpus *corpus) {
         size_t dropped = 0;
         for (size_t i = 0; i < count; i++) /* one is missing; the last one of a store left open may be, unnoticed */
             if (i != a) order[dropped++] = i;
-        if (a + 1 < count || !corpus->left_open) (void)try_order(corpus, NULL, order, dropped, false, "frame dropped");
+        if (a + 1 < count || corpus->may_miss == NONE)
+            (void)try_order(corpus, NULL, order, dropped, corpus->may_miss, "frame dropped");
         for (size_t b = 0; b < count; b += PAIR_STEP) {
             for (size_t i = 0; i < count; i++) /* two are exchanged */
                 order[i] = i == a ? b : i == b ? a : i;
-            if (a < b) (void)try_order(corpus, NULL, order, count, false, "frames swapped");
+            if (a < b) (void)try_order(corpus, NULL, order, count, corpus->may_miss, "frames swapped");
             for (size_t i = 0; i <= count; i++) /* one is there once more, before b */
                 order[i] = i < b ? i : i == b ? a : i - 1;
-            (void)try_order(corpus, NULL, order, count + 1, false, "frame repeated");
+            (void)try_order(corpus, NULL, order, count + 1, corpus->may_miss, "frame repeated");
             for (size_t i = 0; i < count; i++) /* one is overwritten by another */
                 order[i] = i == b ? a : i;
-            if (a != b) (void)try_order(corpus, NULL, order, count, false, "frame over another");
+            if (a != b) (void)try_order(corpus, NULL, order, count, corpus->may_miss, "frame over another");
         }
     }
 }
@@ -362,17 +368,17 @@ static void mix_frames(const struct corpus *corpus, const struct bytes *other) {
         for (size_t at = 0; at <= count; at += PAIR_STEP) {
             for (size_t i = 0; i <= count; i++) /* one in between */
                 order[i] = i < at ? i : i == at ? count + from : i - 1;
-            (void)try_order(corpus, other, order, count + 1, false, "strange frame");
+            (void)try_order(corpus, other, order, count + 1, corpus->may_miss, "strange frame");
             if (at == count) continue;
             for (size_t i = 0; i < count; i++) /* one instead */
                 order[i] = i == at ? count + from : i;
-            (void)try_order(corpus, other, order, count, false, "strange frame instead");
+            (void)try_order(corpus, other, order, count, corpus->may_miss, "strange frame instead");
             size_t length = at + 1;
             for (size_t i = 0; i < length; i++) /* strange ones alone behind a good beginning: cut, and told */
                 order[i] = i;
             for (size_t i = from; i < other_count; i++)
                 order[length++] = count + i;
-            (void)try_order(corpus, other, order, length, true, "strange frames behind");
+            (void)try_order(corpus, other, order, length, ANY, "strange frames behind");
         }
     }
 }
@@ -414,19 +420,35 @@ static void move_blocks(const struct corpus *corpus, enum storage_file file, uin
     uint64_t proof = file == STORAGE_LOG && bytes->size_bytes > 0 ? starts[find_frames(bytes, starts) - 1] : UINT64_MAX;
     for (uint64_t to = 0; to + block_bytes <= bytes->size_bytes; to += block_bytes) {
         struct bytes copy = copy_of(bytes);
+        size_t most_missed = to + block_bytes > proof ? ANY : corpus->may_miss;
         memset(copy.at + to, 0, block_bytes);
-        (void)try_file(corpus, file, &copy, to + block_bytes > proof, "block of zeros", file, to);
+        (void)try_file(corpus, file, &copy, most_missed, "block of zeros", file, to);
         for (uint64_t from = 0; from + block_bytes <= bytes->size_bytes; from += block_bytes * PAIR_STEP) {
             memcpy(copy.at + to, bytes->at + from, block_bytes);
-            if (from != to)
-                (void)try_file(corpus, file, &copy, to + block_bytes > proof, "block over another", from, to);
+            if (from != to) (void)try_file(corpus, file, &copy, most_missed, "block over another", from, to);
         }
         if (to + block_bytes <= other->size_bytes) {
             memcpy(copy.at + to, other->at + to, block_bytes);
-            (void)try_file(corpus, file, &copy, to + block_bytes > proof, "block of another store", file, to);
+            (void)try_file(corpus, file, &copy, most_missed, "block of another store", file, to);
         }
         free(copy.at);
     }
+}
+
+/* The log as `copy` is misses exactly the changes from the first frame on that is not whole. */
+static void try_end(const struct corpus *corpus, const struct bytes *copy, const uint64_t *starts, size_t count,
+                    const char *what) {
+    const uint8_t *log = corpus->files[STORAGE_LOG].at;
+    size_t whole = 0;
+    size_t changes = 0;
+    while (whole < count && starts[whole + 1] <= copy->size_bytes &&
+           memcmp(copy->at + starts[whole], log + starts[whole], starts[whole + 1] - starts[whole]) == 0)
+        whole++;
+    for (size_t i = whole; i < count; i++)
+        changes += starts[i + 1] - starts[i] > STORAGE_FRAME_HEADER_BYTES;
+    enum verdict verdict = try_file(corpus, STORAGE_LOG, copy, changes, what, copy->size_bytes, whole);
+    assert_int_equal(verdict, changes > 0 ? SHORTER : SAME);
+    assert_int_equal(missed, changes);
 }
 
 /* The log cut at every byte, and from every byte on zeros: what is whole before that place stays, and nothing else. */
@@ -434,24 +456,23 @@ static void end_log_anywhere(const struct corpus *corpus) {
     uint64_t starts[MAX_FRAMES];
     const struct bytes *log = &corpus->files[STORAGE_LOG];
     size_t count = find_frames(log, starts);
+    size_t frame = 0;
     for (uint64_t at = 1; at < log->size_bytes; at += BIT_STEP) {
         struct bytes copy = copy_of(log);
-        size_t whole = 0;
-        while (whole < count && starts[whole + 1] <= at)
-            whole++;
         memset(copy.at + at, 0, log->size_bytes - at);
-        assert_int_not_equal(try_file(corpus, STORAGE_LOG, &copy, true, "zeros from", at, 0), REFUSED);
+        try_end(corpus, &copy, starts, count, "zeros from");
         copy.size_bytes = at;
+        while (starts[frame] < at)
+            frame++;
         /* At the end of a frame nothing tells that there was more. */
-        if (starts[whole] != at)
-            assert_int_not_equal(try_file(corpus, STORAGE_LOG, &copy, true, "cut at", at, 0), REFUSED);
+        if (starts[frame] != at) try_end(corpus, &copy, starts, count, "cut");
         free(copy.at);
     }
     for (uint64_t zeros = 1; zeros < 10000; zeros += zeros) { /* a tail of zeros is none */
         struct bytes copy = copy_of(log);
         uint8_t *tail = calloc(1, zeros);
         append(&copy, tail, zeros);
-        assert_int_equal(try_file(corpus, STORAGE_LOG, &copy, false, "a tail of zeros", zeros, 0), SAME);
+        assert_int_equal(try_file(corpus, STORAGE_LOG, &copy, NONE, "a tail of zeros", zeros, 0), SAME);
         free(tail);
         free(copy.at);
     }

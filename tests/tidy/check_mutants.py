@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """Would the tests notice? Breaks one line of each room at a time, in a copy of the tree, and runs the test that should.
 
-A mutant that its test does not fail is a failure here; so is one whose line is no longer found exactly once. What the
-real build made is taken over with its time stamps, so that each mutant compiles one file and links one program.
+A mutant is noticed when the test ran to its end and said which of its cases failed: not when it does not compile, and
+not when the program dies or hangs. A mutant that is not noticed is a failure here; so is one whose line is no longer
+found exactly once, and a test that fails without any mutant. What the real build made is taken over with its time
+stamps, so that each mutant compiles one file and links one program.
 """
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+
+TIMEOUT_S = 120
 
 # file, what stands there, what is put instead, the test that must fail
 MUTANTS = [
@@ -44,6 +49,12 @@ MUTANTS = [
      'storage->poisoned |= !storage->reading && storage->operation.kind != STORAGE_SYNC;', 'unit/test_host_faults'),
     ('delta/storage.c', 'if (transfers && storage->result.size_bytes != operation->size_bytes) {',
      'if (transfers && storage->result.size_bytes > operation->size_bytes) {', 'unit/test_storage'),
+    ('delta/storage_open.c', 'if (XXH3_64bits_digest(&storage->hash) != storage->frame.body_checksum) {',
+     'if (storage->frame.body_checksum == 0) {', 'unit/test_storage'),
+    ('delta/storage.c', 'storage_log_salt(storage->generation, storage->root.checksum)',
+     'storage_log_salt(storage->generation, 0)', 'unit/test_storage'),
+    ('store/checkpoint.c', 'meta.reserved[0] = (uint64_t)db->made_ms;', 'meta.reserved[0] = 0;',
+     'unit/test_store_hostile_log'),
     ('store/host_posix.c', 'result->size_bytes += (uint64_t)put;', 'result->size_bytes = operation->size_bytes;',
      'unit/test_host_faults'),
     ('store/read.c', 'if (count == 0 || chain[count - 1].delta.operation == 0) {', 'if (count == 0) {',
@@ -64,47 +75,61 @@ def copy_tree(build, root):
                                                       not name.endswith(('.o', '.d'))])
 
 
-def run_mutant(root, test):
-    """(was the program built, its exit code, what was said)"""
+def run_test(root, test):
+    """The names of the cases that failed, None where the test was not built or did not end; and what was said."""
     environment = {key: value for key, value in os.environ.items() if key not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')}
     program = os.path.join('build', 'native', 'tests', test)
     made = subprocess.run(['make', 'BUILD=build', 'SETUP=no', 'TESTS=', program], cwd=root, env=environment,
-                          capture_output=True, text=True, check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if made.returncode != 0:
-        return False, made.returncode, made.stdout + made.stderr
+        return None, made.stdout
     try:
-        done = subprocess.run([os.path.join(root, program)], cwd=root, env=environment, capture_output=True,
-                              timeout=120, check=False)
+        done = subprocess.run([os.path.join(root, program)], cwd=root, env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return True, 'time-out', ''  # a hang is noticed by the runner too
-    return True, done.returncode, done.stdout.decode('utf-8', 'replace')
+        return None, 'not at its end after %d s' % TIMEOUT_S
+    said = done.stdout.decode('utf-8', 'replace')
+    cases = re.findall(r'^\[  FAILED  \] (\w+)$', said, re.M)
+    ended = re.search(r'^\[==========\] .*\d+ test\(s\) run', said, re.M)
+    told = done.returncode == len(set(cases))  # cmocka's exit code is the number of failed cases
+    return (sorted(set(cases)) if ended and told else None), said
+
+
+def try_mutant(root, name, old, new, test):
+    """As run_test."""
+    path = os.path.join(root, name)
+    with open(path, encoding='utf-8') as file:
+        original = file.read()
+    if original.count(old) != 1:
+        return None, 'the line stands %d times in %s' % (original.count(old), name)
+    try:
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(original.replace(old, new))
+        return run_test(root, test)
+    finally:
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(original)
 
 
 def main():
     chosen = sys.argv[1:]
+    mutants = [mutant for mutant in MUTANTS if not chosen or any(part in mutant[0] for part in chosen)]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as root:
         copy_tree(os.environ.get('VELTA_BUILD', 'build'), root)
-        for name, old, new, test in MUTANTS:
-            if chosen and not any(part in name for part in chosen):
-                continue
-            path = os.path.join(root, name)
-            with open(path, encoding='utf-8') as file:
-                original = file.read()
-            if original.count(old) != 1:
-                built, code, said = False, None, 'the line stands %d times in %s' % (original.count(old), name)
+        for test in sorted({test for _, _, _, test in mutants}):
+            cases, said = run_test(root, test)
+            if cases != []:
+                failed += 1
+                print('FAIL %s: it does not pass without mutants\n%s' % (test, said[-3000:]))
+        for name, old, new, test in mutants:
+            cases, said = try_mutant(root, name, old, new, test)
+            passed, failed = passed + bool(cases), failed + (not cases)
+            if cases:
+                print('ok   %s: %s (%s)' % (name, test, ', '.join(cases)))
             else:
-                with open(path, 'w', encoding='utf-8') as file:
-                    file.write(original.replace(old, new))
-                built, code, said = run_mutant(root, test)
-                with open(path, 'w', encoding='utf-8') as file:
-                    file.write(original)
-            caught = built and code != 0
-            passed, failed = passed + caught, failed + (not caught)
-            print('%s %s: %s (%s)' % ('ok  ' if caught else 'FAIL', name, test,
-                                      'exit code %s' % code if built else 'not built'))
-            if not caught:
-                print('     %s\n  -> %s\n%s' % (old, new, said[-3000:]))
+                why = 'not built, or it did not end' if cases is None else 'not noticed'
+                print('FAIL %s: %s (%s)\n     %s\n  -> %s\n%s' % (name, test, why, old, new, said[-3000:]))
     print('%d passed, %d failed' % (passed, failed))
     return 1 if failed else 0
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 # file, what stands there, what is put instead, the test that must fail
 MUTANTS = [

@@ -14,14 +14,11 @@
  * with theirs, and what each was found to hold. VELTA_SIM_SEED=N runs seed N alone and prints its trace;
  * VELTA_SIM_STATE=M with it prints how state M came about: the operations, what was kept and torn at each crash.
  */
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/hash.h"
+#include "tests/sim/seeds.h"
 #include "tests/support/fake_storage.h"
-#include "tests/support/support.h"
 
 enum { SEGMENTS = 4, MAX_BATCHES = 64, MAX_FRAMES = 3, SMALL_SUBSETS = 6, MAX_LEVEL = 2 };
 
@@ -611,34 +608,23 @@ enum { WANTED_STATES = 30000 };
 enum { WANTED_STATES = 1000000 };
 #endif
 
-static void no_crash_loses_or_halves(void **state) {
+static struct seed_counts run_sound(uint64_t seed, void *context) {
     struct simulation simulation;
-    uint64_t states = 0;
+    uint64_t *failed_operations = context;
+    simulate(&simulation, seed, CANARY_NONE, 0, NULL);
+    *failed_operations += simulation.failed_operations;
+    return (struct seed_counts){simulation.states, simulation.violations, simulation.trace};
+}
+
+static void no_crash_loses_or_halves(void **state) {
     uint64_t failed_operations = 0;
-    uint64_t violations = 0;
-    uint64_t seed = 1;
-    uint64_t wanted = test_rounds(WANTED_STATES);
-    clock_t start = clock();
-    time_t told = time(NULL);
     (void)state;
-    for (; states < wanted && violations == 0; seed++) {
-        simulate(&simulation, seed, CANARY_NONE, 0, NULL);
-        states += simulation.states;
-        failed_operations += simulation.failed_operations;
-        violations += simulation.violations;
-        if (time(NULL) - told >= 60) {
-            told = time(NULL);
-            print_message("%" PRIu64 " of %" PRIu64 " states, seed %" PRIu64 ", %" PRIu64 " violations\n", states,
-                          wanted, seed, violations);
-            (void)fflush(stdout);
-        }
-    }
-    print_message("%" PRIu64 " crash states, seeds 1 to %" PRIu64 ", %.1f s, %" PRIu64
-                  " failed operations of recoveries, %" PRIu64 " violations\n",
-                  states, seed - 1, (double)(clock() - start) / CLOCKS_PER_SEC, failed_operations, violations);
-    print_message("figure: crash_states %" PRIu64 "\nfigure: crash_violations %" PRIu64 "\n", states, violations);
+    struct seed_counts sum = seeds_run(test_rounds(WANTED_STATES), run_sound, &failed_operations);
+    print_message("%" PRIu64 " failed operations of recoveries\n", failed_operations);
+    print_message("figure: crash_states %" PRIu64 "\nfigure: crash_violations %" PRIu64 "\n", sum.states,
+                  sum.violations);
     assert_true(failed_operations > 100);
-    assert_int_equal(violations, 0);
+    assert_int_equal(sum.violations, 0);
 }
 
 /* The first seed whose simulation finds a violation. */
@@ -706,14 +692,12 @@ static void replays_are_equal(void **state) {
     print_message("figure: crash_replays_equal %" PRIu64 "\n", equal);
 }
 
-static int replay(const char *seed_text) {
+static int replay(uint64_t seed) {
     const char *state_text = getenv("VELTA_SIM_STATE");
-    uint64_t seed = strtoull(seed_text, NULL, 10);
     uint64_t wanted = state_text != NULL ? strtoull(state_text, NULL, 10) : 0;
     struct simulation simulation;
     simulate(&simulation, seed, CANARY_NONE, wanted, stdout);
-    printf("seed %" PRIu64 ": %" PRIu64 " states, %" PRIu64 " violations, trace %016" PRIx64 "\n", seed,
-           simulation.states, simulation.violations, simulation.trace);
+    seed_tell(seed, &(struct seed_counts){simulation.states, simulation.violations, simulation.trace});
     if (wanted > simulation.states) printf("there is no state %" PRIu64 "\n", wanted);
     return simulation.violations != 0 || wanted > simulation.states;
 }
@@ -724,6 +708,6 @@ int main(void) {
         cmocka_unit_test(canaries_are_caught),
         cmocka_unit_test(replays_are_equal),
     };
-    const char *seed = getenv("VELTA_SIM_SEED");
-    return seed != NULL ? replay(seed) : cmocka_run_group_tests(tests, NULL, NULL);
+    uint64_t seed = seed_asked_for();
+    return seed != 0 ? replay(seed) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,10 +14,9 @@
  * violations must be found. VELTA_SIM_SEED=N runs seed N alone, tells its calls, and prints the digest of its trace.
  */
 #define _GNU_SOURCE
-#include <inttypes.h>
 #include <malloc.h>
-#include <time.h>
 
+#include "tests/sim/seeds.h"
 #include "tests/support/fake_storage.h"
 #include "tests/unit/store_testing.h"
 
@@ -492,33 +491,22 @@ enum { WANTED_STATES = 5000 };
 enum { WANTED_STATES = 100000 };
 #endif
 
-static void no_crash_loses_or_halves(void **state) {
+static struct seed_counts run_sound(uint64_t seed, void *context) {
     struct simulation simulation;
-    uint64_t states = 0;
-    uint64_t violations = 0;
+    uint64_t *secrets = context;
+    simulate(&simulation, seed, FAULT_NONE, false);
+    *secrets += simulation.secrets_gone;
+    return (struct seed_counts){simulation.states, simulation.violations, simulation.trace};
+}
+
+static void no_crash_loses_or_halves(void **state) {
     uint64_t secrets = 0;
-    uint64_t seed = 1;
-    uint64_t wanted = test_rounds(WANTED_STATES);
-    clock_t start = clock();
-    time_t told = time(NULL);
     (void)state;
-    for (; states < wanted && violations == 0; seed++) {
-        simulate(&simulation, seed, FAULT_NONE, false);
-        states += simulation.states;
-        violations += simulation.violations;
-        secrets += simulation.secrets_gone;
-        if (time(NULL) - told >= 60) {
-            told = time(NULL);
-            print_message("%" PRIu64 " of %" PRIu64 " states, seed %" PRIu64 ", %" PRIu64 " violations\n", states,
-                          wanted, seed, violations);
-            (void)fflush(stdout);
-        }
-    }
-    print_message("%" PRIu64 " crash states, seeds 1 to %" PRIu64 ", %" PRIu64 " secrets removed, %.1f s\n", states,
-                  seed - 1, secrets, (double)(clock() - start) / CLOCKS_PER_SEC);
-    print_message("figure: store_crash_states %" PRIu64 "\nfigure: store_crash_violations %" PRIu64 "\n", states,
-                  violations);
-    assert_int_equal(violations, 0);
+    struct seed_counts sum = seeds_run(test_rounds(WANTED_STATES), run_sound, &secrets);
+    print_message("%" PRIu64 " secrets removed\n", secrets);
+    print_message("figure: store_crash_states %" PRIu64 "\nfigure: store_crash_violations %" PRIu64 "\n", sum.states,
+                  sum.violations);
+    assert_int_equal(sum.violations, 0);
     assert_true(secrets > 0);
     test_allocator_check_empty(&allocator);
 }
@@ -550,11 +538,10 @@ static void a_seed_gives_its_trace_again(void **state) {
     assert_true(first.trace == again.trace);
 }
 
-static int replay(const char *seed_text) {
+static int replay(uint64_t seed) {
     struct simulation simulation;
-    simulate(&simulation, strtoull(seed_text, NULL, 10), FAULT_NONE, true);
-    printf("seed %" PRIu64 ": %" PRIu64 " states, %" PRIu64 " violations, trace %016" PRIx64 "\n", simulation.seed,
-           simulation.states, simulation.violations, simulation.trace);
+    simulate(&simulation, seed, FAULT_NONE, true);
+    seed_tell(seed, &(struct seed_counts){simulation.states, simulation.violations, simulation.trace});
     return simulation.violations != 0;
 }
 
@@ -564,9 +551,9 @@ int main(void) {
         cmocka_unit_test(canaries_are_caught),
         cmocka_unit_test(a_seed_gives_its_trace_again),
     };
-    const char *seed = getenv("VELTA_SIM_SEED");
+    uint64_t seed = seed_asked_for();
     test_allocator_init(&allocator);
     (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    return seed != NULL ? replay(seed) : cmocka_run_group_tests(tests, NULL, NULL);
+    return seed != 0 ? replay(seed) : cmocka_run_group_tests(tests, NULL, NULL);
 }

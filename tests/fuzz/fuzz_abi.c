@@ -342,6 +342,116 @@ static void call_schema(uint32_t choice) {
     }
 }
 
+/* A delta as a record of docs/FORMAT.md, section 8; its bytes, or none where it is larger than `room`. */
+static size_t write_record(uint8_t *out, size_t room, const struct velta_delta *delta, bool is_text, uint64_t sequence,
+                           size_t dimensions) {
+    const size_t HEAD_BYTES = 40;
+    bool is_sparse = delta->operation == VELTA_DELTA_SPARSE;
+    bool has_values = delta->operation == VELTA_DELTA_CREATE || delta->operation == VELTA_DELTA_DENSE || is_sparse;
+    size_t count = has_values ? delta->count : 0;
+    if (count > dimensions) return 0; /* there are no so many values */
+    size_t used = HEAD_BYTES + count * (is_sparse ? 8 : 4) + (is_text ? delta->key_bytes : 0) + delta->metadata_bytes;
+    size_t size_bytes = (size_t)bytes_align_up(used, 8);
+    if (size_bytes > room) return 0;
+    memset(out, 0, size_bytes);
+    bytes_put_u32(out, (uint32_t)size_bytes - 4);
+    out[4] = (uint8_t)delta->operation;
+    out[5] =
+        (uint8_t)((has_values && delta->operation != VELTA_DELTA_CREATE && delta->set ? 1 : 0) + (is_text ? 2 : 0));
+    bytes_put_u64(out + 8, sequence);
+    bytes_put_u64(out + 16, (uint64_t)delta->time_ms);
+    bytes_put_u64(out + 24, is_text ? delta->key_bytes : (uint64_t)delta->key_int);
+    if (delta->operation == VELTA_DELTA_SCALE || delta->operation == VELTA_DELTA_OFFSET)
+        memcpy(out + 32, &delta->amount, sizeof delta->amount);
+    else
+        bytes_put_u32(out + 32, (uint32_t)count);
+    bytes_put_u32(out + 36, delta->metadata_bytes);
+    uint8_t *part = out + HEAD_BYTES;
+    for (size_t i = 0; is_sparse && i < count; i++, part += 4)
+        bytes_put_u32(part, delta->indices ? delta->indices[i] : (uint32_t)i);
+    if (count > 0) memcpy(part, delta->values, count * 4);
+    part += count * 4;
+    if (is_text) memcpy(part, delta->key, delta->key_bytes);
+    part += is_text ? delta->key_bytes : 0;
+    if (delta->metadata_bytes > 0) memcpy(part, delta->metadata, delta->metadata_bytes);
+    return size_bytes;
+}
+
+static bool has_text_key(const velta_table *table) {
+    const struct velta_column *column = abi_column_at(table, 0);
+    return column && column->primary_key && column->type == VELTA_STRING;
+}
+
+/* Mostly records that are right, and then a byte of them is not; now and then any bytes. */
+static void *take_records(const char *column, size_t *size_bytes) {
+    enum { ROOM = 4096, MAX_RECORDS = 6 };
+    uint32_t how = take_below(16);
+    if (how == 15) {
+        *size_bytes = take_below(256);
+        return filled(*size_bytes);
+    }
+    uint8_t *room = block(ROOM);
+    uint64_t sequence = 0;
+    size_t used = 0;
+    for (uint32_t count = take_below(MAX_RECORDS + 1); count > 0; count--) {
+        struct velta_delta delta;
+        take_delta(&delta, dimensions_of(column));
+        sequence += take_below(16) == 15 ? take(8) : 1 + take_below(3);
+        used += write_record(room + used, ROOM - used, &delta, has_text_key(world.table) != (take_below(16) == 15),
+                             sequence, dimensions_of(column));
+    }
+    if (used > 0 && how > 10) room[take_below((uint32_t)used)] = (uint8_t)take(1);
+    if (how == 10) used -= used > 0 ? take_below((uint32_t)used) : 0;
+    *size_bytes = used;
+    void *records = block(used); /* of its length exactly */
+    if (used > 0) memcpy(records, room, used);
+    return records;
+}
+
+/* The position of a stream, 0 where it is NULL; false where there is no such stream. */
+static bool position_of(velta_table *streams, const char *name, int64_t *position) {
+    static const char *const columns[] = {"position"};
+    struct velta_values found;
+    enum velta_type type;
+    velta_result *result;
+    uint32_t row;
+    if (!streams || abi_find_text(streams, name, strlen(name), 0, &row) || row == VELTA_NO_ROW) return false;
+    if (abi_get(streams, &row, 1, columns, 1, 0, &result)) return false;
+    fuzz_demand(!velta_result_column(result, 0, &found, &type));
+    if (type == VELTA_INT) *position = found.valid && (*found.valid & 1) == 0 ? 0 : *(const int64_t *)found.data;
+    abi_result_free(result);
+    return type == VELTA_INT;
+}
+
+/* All of them with the stream's new position, or nothing. */
+static void call_records(void) {
+    static const char *const streams_of[] = {"s", "t"};
+    double counts[4];
+    size_t size_bytes;
+    const char *column = take_vector_name();
+    const uint8_t *records = take_records(column, &size_bytes);
+    uint32_t limit = take_below(8) == 7 ? take_below(4) : 8;
+    velta_table *streams = take_below(4) ? abi_table_at(world.db, take_below(4) ? 2 : take_below(3)) : NULL;
+    const char *name = take_below(8) == 7 ? take_text() : streams_of[take_below(2)];
+    uint64_t *ids = take_below(2) ? block(limit * sizeof *ids) : NULL;
+    int64_t before = 0, after = 0;
+    bool is_stream = streams != world.table && position_of(streams, name, &before);
+    if (take_below(32) == 31) { /* at an address that records do not have */
+        uint8_t *moved = block(size_bytes + 1);
+        memcpy(moved + 1, records, size_bytes);
+        records = moved + 1;
+    }
+    enum velta_status status = abi_apply_records(world.table, column, records, size_bytes, limit, streams, name,
+                                                 (uint32_t)strlen(name), ids, counts);
+    if (is_stream) fuzz_demand(position_of(streams, name, &after));
+    if (status) {
+        fuzz_demand(counts[0] + counts[1] + counts[2] + counts[3] == 0 && after == before);
+        return;
+    }
+    fuzz_demand(counts[0] + counts[1] <= limit && counts[2] <= (double)size_bytes);
+    if (is_stream) fuzz_demand(after == (counts[0] > 0 ? (int64_t)counts[3] : before));
+}
+
 static void call_write(uint32_t choice) {
     double stats[4];
     uint32_t deleted;
@@ -524,7 +634,6 @@ static void call_store(uint32_t choice) {
 static void call(void) {
     uint32_t choice = take_below(KINDS);
     if (choice == KINDS - 1) choice = 2; /* rows are what everything else needs */
-    if (choice == KINDS - 2) choice = 8;
     world.table = abi_table_at(world.db, take_below(3));
     if (!world.table) world.table = abi_table_at(world.db, 0);
     if (choice < 2) {
@@ -537,6 +646,8 @@ static void call(void) {
         call_write(choice);
     } else if (choice < 13) {
         call_read(choice);
+    } else if (choice == KINDS - 2) {
+        call_records();
     } else if (choice == 13) {
         call_filter();
     } else if (choice == 14) {
@@ -560,6 +671,8 @@ static void start(uint32_t choice) {
         {.name = "v", .type = VELTA_VECTOR, .dimensions = 3, .metric = VELTA_L2, .m = 4},
         {.name = "size", .type = VELTA_INT, .required = true},
     };
+    static const struct velta_column by_stream[] = {{.name = "name", .type = VELTA_STRING, .primary_key = true},
+                                                    {.name = "position", .type = VELTA_INT}};
     velta_table *table;
     struct velta_error error;
     open_world();
@@ -576,6 +689,12 @@ static void start(uint32_t choice) {
                                               {.column = "size", .data = sizes}};
         fuzz_demand(!abi_table_create(world.db, "u", by_text, 3, &table));
         assert_ok(velta_insert(table, values, 3, 3, NULL, NULL, &error), &error);
+    }
+    if (choice & 8) {
+        static const uint64_t offsets[] = {0, 1};
+        const struct velta_values values[] = {{.column = "name", .data = "s", .offsets = offsets}};
+        fuzz_demand(!abi_table_create(world.db, "p", by_stream, 2, &table));
+        assert_ok(velta_insert(table, values, 1, 1, NULL, NULL, &error), &error);
     }
 }
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Would the tests notice? Breaks one line of each room at a time, in a copy of the tree, and runs the test that should.
 
-A mutant is noticed when the test ran to its end and said which of its cases failed: not when it does not compile, and
-not when the program dies or hangs. A mutant that is not noticed is a failure here; so is one whose line is no longer
-found exactly once, and a test that fails without any mutant. What the real build made is taken over with its time
-stamps, so that each mutant compiles one file and links one program.
+A mutant is noticed when the test ran to its end and said which of its cases failed, or when an assertion of the engine
+ended it: not when it does not compile, and not when it dies otherwise or hangs. A mutant that is not noticed is
+a failure here; so is one whose line is no longer found exactly once, and a test that fails without any mutant. What the
+real build made is taken over with its time stamps, so that each mutant compiles one file and links one program.
 """
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def copy_tree(build, root):
 
 
 def run_test(root, test):
-    """The names of the cases that failed, None where the test was not built or did not end; and what was said."""
+    """The names of what failed, None where the test was not built or did not end; and what was said."""
     environment = {key: value for key, value in os.environ.items() if key not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')}
     program = os.path.join('build', 'native', 'tests', test)
     made = subprocess.run(['make', 'BUILD=build', 'SETUP=no', 'TESTS=', program], cwd=root, env=environment,
@@ -89,6 +90,9 @@ def run_test(root, test):
     except subprocess.TimeoutExpired:
         return None, 'not at its end after %d s' % TIMEOUT_S
     said = done.stdout.decode('utf-8', 'replace')
+    asserted = re.search(r"^test_\w+: \S+: (\w+): Assertion `.*' failed\.$", said, re.M)
+    if asserted and done.returncode == -signal.SIGABRT:
+        return ['assertion in ' + asserted[1]], said
     cases = re.findall(r'^\[  FAILED  \] (\w+)$', said, re.M)
     ended = re.search(r'^\[==========\] .*\d+ test\(s\) run', said, re.M)
     told = done.returncode == len(set(cases))  # cmocka's exit code is the number of failed cases

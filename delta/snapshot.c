@@ -357,6 +357,37 @@ enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_erro
     return status ? status : check_complete(state, SEGMENT_GRAPH, error);
 }
 
+/* The segments of one index, from segments[*at] on. The head's size is not known before it is read. */
+static enum velta_status check_graph_of(const struct hnsw *index, uint32_t table, uint32_t column,
+                                        const struct segment *segments, size_t count, size_t *at,
+                                        struct velta_error *error) {
+    for (uint32_t part = 0; part < hnsw_part_count(index, HNSW_PART_GRAPH); part++, (*at)++) {
+        struct segment_key key = {SEGMENT_GRAPH, table, column, part};
+        if (*at == count || compare_keys(&segments[*at].key, &key) != 0) {
+            return damage(&key, "it is missing", error);
+        }
+        if (part > 0 && segments[*at].size_bytes != hnsw_part_bytes(index, HNSW_PART_GRAPH, part)) {
+            return damage(&key, "it has another size", error);
+        }
+    }
+    return VELTA_OK;
+}
+
+enum velta_status snapshot_check_graph(const struct snapshot_state *state, const struct segment *segments, size_t count,
+                                       struct velta_error *error) {
+    enum velta_status status = VELTA_OK;
+    size_t at = 0;
+    for (size_t t = 0; t < state->table_count; t++) {
+        const struct snapshot_table *owner = &state->tables[t];
+        for (uint32_t c = 0; !owner->dropped && !status && c < owner->table->column_count; c++) {
+            if (owner->indexes[c]) {
+                status = check_graph_of(owner->indexes[c], owner->number, c, segments, count, &at, error);
+            }
+        }
+    }
+    return !status && at < count ? damage(&segments[at].key, "there is no such index", error) : status;
+}
+
 void snapshot_last_change(const struct snapshot_state *state, uint64_t *sequence, int64_t *time_ms) {
     *sequence = 0;
     *time_ms = INT64_MIN;

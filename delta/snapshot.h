@@ -99,6 +99,10 @@ VELTA_MUST_USE enum velta_status snapshot_read_segment(struct snapshot_state *st
                                                        struct velta_error *error);
 VELTA_MUST_USE enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_error *error);
 VELTA_MUST_USE enum velta_status snapshot_finish(struct snapshot_state *state, struct velta_error *error);
+/* Whether these segments are those of the graphs that a state which is ready needs, before their bytes are there. */
+VELTA_MUST_USE enum velta_status snapshot_check_graph(const struct snapshot_state *state,
+                                                      const struct segment *segments, size_t count,
+                                                      struct velta_error *error);
 /* The last sequence and time that a history or a tag of the state speaks of; 0 and INT64_MIN: none does. */
 void snapshot_last_change(const struct snapshot_state *state, uint64_t *sequence, int64_t *time_ms);
 void snapshot_state_destroy(struct snapshot_state *state); /* tables, indexes, histories, tags */

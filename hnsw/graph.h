@@ -97,6 +97,7 @@ struct hnsw {
     bool codes_head_dirty; /* node_count changed; see hnsw/image.c */
     bool graph_head_dirty; /* the entry or the upper levels changed */
     struct hnsw_image *loading; /* the graph's first part, until hnsw_load_finish */
+    bool awaits_graph; /* from the first part of the codes to hnsw_load_finish: links in blocks are not yet links */
 
     struct hnsw_scratch *scratch; /* of the calling thread */
     struct hnsw_finder *finder;   /* NULL until the first search */

@@ -283,6 +283,7 @@ static uint32_t take_node(struct hnsw *index) {
 }
 
 void hnsw_add(struct hnsw *index, uint32_t row, const float *vector) {
+    if (index->awaits_graph) hnsw_load_abandon(index);
     uint32_t node = take_node(index);
     uint8_t *block = hnsw_block(index, node);
     memset(block, 0, index->block_bytes);
@@ -320,6 +321,7 @@ static uint32_t measure_move(const struct hnsw *index, const uint8_t *old_codes,
 }
 
 void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
+    if (index->awaits_graph) hnsw_load_abandon(index);
     uint32_t node = index->node_of_row[row];
     uint8_t *block = hnsw_block(index, node);
     hnsw_mark(index, node, HNSW_DIRTY_CODES);
@@ -342,6 +344,7 @@ void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
 }
 
 void hnsw_remove(struct hnsw *index, uint32_t row) {
+    if (index->awaits_graph) hnsw_load_abandon(index);
     uint32_t node = index->node_of_row[row];
     index->node_of_row[row] = HNSW_NO_NODE;
     index->row_of_node[node] = VELTA_NO_ROW;
@@ -379,6 +382,7 @@ void hnsw_decode(const struct hnsw *index, uint32_t row, float *out) {
 }
 
 uint64_t hnsw_pending(const struct hnsw *index) {
+    if (index->awaits_graph) return 0;
     return (uint64_t)index->tail_count + index->removed_count + index->repair_count;
 }
 

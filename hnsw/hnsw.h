@@ -143,11 +143,17 @@ void hnsw_part_clean(struct hnsw *index, enum hnsw_part_kind kind, uint32_t part
 /*
  * Loading into a fresh index: all CODES parts in order, then (now or later) all GRAPH parts in order, then
  * hnsw_load_finish. Every byte is validated: CORRUPT with the offset inside the part. Until the graph is attached,
- * search scans. hnsw_load_finish without graph parts leaves every row in the tail.
+ * search scans, nothing is pending, and a row that comes, changes or goes gives the graph up. hnsw_load_finish without
+ * graph parts, or CORRUPT, leaves every row in the tail; refused memory leaves all as it was, and it may be called
+ * again.
  */
 VELTA_MUST_USE enum velta_status hnsw_part_read(struct hnsw *index, enum hnsw_part_kind kind, uint32_t part,
                                                 uint32_t row_count, const void *bytes, uint64_t size_bytes,
                                                 struct velta_error *error);
 VELTA_MUST_USE enum velta_status hnsw_load_finish(struct hnsw *index, struct velta_error *error);
+/* Whether the codes were read and neither the graph attached nor given up. */
+bool hnsw_awaits_graph(const struct hnsw *index);
+/* Gives up the graph that is awaited, if one is: every row is in the tail, waiting for hnsw_link. */
+void hnsw_load_abandon(struct hnsw *index);
 
 #endif

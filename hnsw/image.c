@@ -21,7 +21,11 @@
  * Reading believes nothing: a CODES part is checked wholly before it is taken over; links are only stored at first, and
  * hnsw_load_finish checks the structure of the whole before the first of them is followed. Until then every row is in
  * the tail. A refused graph leaves the index with its codes and every row in the tail.
- * Between the first part and hnsw_load_finish the index may be searched, not changed.
+ *
+ * Between the first part and hnsw_load_finish the index may be searched for as long as the graph takes to come. What
+ * the graph needs besides rows is kept meanwhile: nodes that are waypoints have codes, but no flags, so that searches
+ * do not see them. An image that is written then is that of the index without a graph. The first row that changes
+ * gives the graph up (hnsw_load_abandon), because it was made of other vectors.
  */
 #include <float.h>
 
@@ -133,15 +137,23 @@ void hnsw_part_write(const struct hnsw *index, enum hnsw_part_kind kind, uint32_
     }
     uint32_t first, count = part_nodes(index, part, &first);
     const uint8_t *block = hnsw_block(index, first);
+    if (index->awaits_graph) {
+        memset(out, 0, (size_t)hnsw_part_bytes(index, kind, part));
+    }
     if (kind == HNSW_PART_CODES) {
         at = write_section(at, index->row_of_node + first, count * sizeof(uint32_t));
-        at = write_section(at, index->drift + first, count * sizeof(uint16_t));
-        for (uint32_t i = 0; i < count; i++, at += index->links_offset, block += index->block_bytes)
-            memcpy(at, block, index->links_offset);
+        if (index->awaits_graph) {
+            at += section(count * sizeof(uint16_t));
+        } else {
+            at = write_section(at, index->drift + first, count * sizeof(uint16_t));
+        }
+        for (uint32_t i = 0; i < count; i++, at += index->links_offset, block += index->block_bytes) {
+            if (!index->awaits_graph || index->flags[first + i]) memcpy(at, block, index->links_offset);
+        }
         return;
     }
     at = write_section(at, index->flags + first, count);
-    for (uint32_t i = 0; i < count; i++, at += link_bytes(index), block += index->block_bytes)
+    for (uint32_t i = 0; i < count && !index->awaits_graph; i++, at += link_bytes(index), block += index->block_bytes)
         memcpy(at, block + index->links_offset, link_bytes(index));
 }
 
@@ -184,6 +196,7 @@ static enum velta_status read_codes_head(struct hnsw *index, uint32_t row_count,
     enum velta_status status = check_zeros(bytes, 16, HEAD_BYTES, error);
     if (!status) status = hnsw_reserve(index, row_count, nodes, error);
     if (status) return status;
+    index->awaits_graph = true;
     index->node_count = nodes;
     index->free_count = nodes; /* until their parts come */
     for (uint32_t node = 0; node < nodes; node++) {
@@ -374,18 +387,32 @@ static void detach(struct hnsw *index) {
     }
 }
 
-enum velta_status hnsw_load_finish(struct hnsw *index, struct velta_error *error) {
-    enum velta_status status = VELTA_OK;
-    bool whole = false;
-    if (index->loading) {
-        status = attach(index, error);
-        whole = status == VELTA_OK;
-    }
+bool hnsw_awaits_graph(const struct hnsw *index) {
+    return index->awaits_graph;
+}
+
+/* Loading is over, with the graph or without. */
+static void settle(struct hnsw *index, bool whole) {
     if (!whole) detach(index);
+    index->awaits_graph = false;
     hnsw_image_release(index);
     index->codes_head_dirty = index->graph_head_dirty = false;
     if (index->slab_count)
         memset(index->slab_dirty, whole ? 0 : HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS, index->slab_count);
     if (!whole) index->graph_head_dirty = true;
+}
+
+void hnsw_load_abandon(struct hnsw *index) {
+    if (index->awaits_graph) settle(index, false);
+}
+
+enum velta_status hnsw_load_finish(struct hnsw *index, struct velta_error *error) {
+    enum velta_status status = index->loading ? attach(index, error) : VELTA_OK;
+    if (status && status != VELTA_CORRUPT) {
+        hnsw_release_uppers(index);
+        take_flags(index, NULL); /* as they were: memory is refused before more is taken over */
+        return status;
+    }
+    settle(index, index->loading && !status);
     return status;
 }

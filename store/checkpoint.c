@@ -230,7 +230,7 @@ static enum velta_status load_segments(struct velta *db, struct loading *loading
 }
 
 /* The next change comes after all that there are, or the order of histories would break. */
-static enum velta_status check_clock(const struct velta *db, struct velta_error *error) {
+enum velta_status checkpoint_check_clock(const struct velta *db, struct velta_error *error) {
     uint64_t sequence;
     int64_t time_ms;
     snapshot_last_change(&db->state, &sequence, &time_ms);
@@ -240,22 +240,27 @@ static enum velta_status check_clock(const struct velta *db, struct velta_error 
     return VELTA_OK;
 }
 
-enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress, struct velta_error *error) {
-    struct loading loading = {0};
+enum velta_status checkpoint_load_root(struct velta *db, struct velta_error *error) {
     const struct storage_meta *meta = storage_meta(db->storage);
-    struct storage_stats stats;
-    storage_get_stats(db->storage, &stats);
-    if (stats.generation == 0) {
-        return VELTA_OK;
-    }
     if (meta->sequence == 0) {
         return velta_fail(error, VELTA_CORRUPT, 0, "the root holds no sequence number");
     }
     db->next_sequence = meta->sequence;
     db->last_time_ms = meta->time_ms;
     db->made_ms = (int64_t)meta->reserved[0];
+    return VELTA_OK;
+}
+
+enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress, struct velta_error *error) {
+    struct loading loading = {0};
+    struct storage_stats stats;
+    storage_get_stats(db->storage, &stats);
+    if (stats.generation == 0) {
+        return VELTA_OK;
+    }
     loading.total = stats.log_bytes; /* the replay goes on from here */
-    enum velta_status status = load_segments(db, &loading, progress, error);
+    enum velta_status status = checkpoint_load_root(db, error);
+    status = status ? status : load_segments(db, &loading, progress, error);
     memory_release(db->memory, loading.buffer, loading.capacity);
-    return status ? status : check_clock(db, error);
+    return status ? status : checkpoint_check_clock(db, error);
 }

@@ -325,6 +325,10 @@ enum velta_status velta_compact(velta *db, const struct velta_compact_options *o
         return velta_fail(error, VELTA_BUSY, VELTA_NO_OFFSET, "%u iterators are open; close them before compacting",
                           db->open_iterators);
     }
+    if (db->open_snapshots > 0) {
+        return velta_fail(error, VELTA_BUSY, VELTA_NO_OFFSET,
+                          "graphs of a snapshot may still come; attach them or close it before compacting");
+    }
     uint64_t bytes_before = stored_bytes(db);
     status = run(&compaction, error);
     destroy_tables(db->memory, compaction.fresh.tables, db->state.tables, db->state.table_count);

@@ -220,10 +220,8 @@ static enum velta_status open_storage(struct velta *db, bool read_only, struct v
     return status ? status : commit_drive(db, error);
 }
 
-static enum velta_status load(struct velta *db, const struct velta_options *options, struct velta_error *error) {
-    enum velta_status status = checkpoint_load(db, &options->progress, error);
-    status = status ? status : database_make_handles(db, error);
-    status = status ? status : replay_log(db, &options->progress, error);
+enum velta_status database_calibrate(struct velta *db, struct velta_error *error) {
+    enum velta_status status = VELTA_OK;
     for (size_t t = 0; t < db->state.table_count && !status; t++) {
         const struct snapshot_table *owner = &db->state.tables[t];
         for (size_t c = 0; !owner->dropped && c < owner->table->column_count && !status; c++) {
@@ -231,6 +229,13 @@ static enum velta_status load(struct velta *db, const struct velta_options *opti
         }
     }
     return status;
+}
+
+static enum velta_status load(struct velta *db, const struct velta_options *options, struct velta_error *error) {
+    enum velta_status status = checkpoint_load(db, &options->progress, error);
+    status = status ? status : database_make_handles(db, error);
+    status = status ? status : replay_log(db, &options->progress, error);
+    return status ? status : database_calibrate(db, error);
 }
 
 static enum velta_status open_host(struct velta *db, const char *path, const struct velta_options *options,
@@ -288,10 +293,31 @@ enum velta_status velta_open(const char *path, const struct velta_options *optio
     return VELTA_OK;
 }
 
+enum velta_status database_open_export(struct velta *db, uint64_t size_bytes, struct velta_error *error) {
+    struct storage_stats stats = {0};
+    enum velta_status status = open_storage(db, true, error);
+    if (!status) {
+        storage_get_stats(db->storage, &stats);
+    }
+    if (!status && stats.generation == 0) {
+        status = velta_fail(error, VELTA_CORRUPT, 0, "these %llu bytes are not an exported database",
+                            (unsigned long long)size_bytes);
+    }
+    return status;
+}
+
+void database_leave_storage(struct velta *db) {
+    record_buffer_destroy(db->pending);
+    db->pending = NULL;
+    storage_destroy(db->storage);
+    db->storage = NULL;
+    db->host.close(db->host.context);
+    db->host_open = false;
+}
+
 enum velta_status velta_import(const void *bytes, uint64_t size_bytes, const struct velta_options *options, velta **out,
                                struct velta_error *error) {
     static const struct velta_options defaults = {0};
-    struct storage_stats stats = {0};
     struct velta *db = NULL;
     options = options ? options : &defaults;
     *out = NULL;
@@ -305,26 +331,13 @@ enum velta_status velta_import(const void *bytes, uint64_t size_bytes, const str
     }
     status = host_open_view(db->memory, bytes, size_bytes, &db->host, error);
     db->host_open = !status;
-    status = status ? status : open_storage(db, true, error);
-    if (!status) {
-        storage_get_stats(db->storage, &stats);
-    }
-    if (!status && stats.generation == 0) {
-        status = velta_fail(error, VELTA_CORRUPT, 0, "these %llu bytes are not an exported database",
-                            (unsigned long long)size_bytes);
-    }
+    status = status ? status : database_open_export(db, size_bytes, error);
     status = status ? status : load(db, options, error);
     if (status) {
         database_free(db, true);
         return status;
     }
-    /* From here on a database in memory: the bytes are the caller's again. */
-    record_buffer_destroy(db->pending);
-    db->pending = NULL;
-    storage_destroy(db->storage);
-    db->storage = NULL;
-    db->host.close(db->host.context);
-    db->host_open = false;
+    database_leave_storage(db);
     *out = db;
     return VELTA_OK;
 }

@@ -79,6 +79,7 @@ struct velta {
     size_t watcher_capacity;
     uint64_t next_watch_id;
     uint32_t open_iterators;
+    uint32_t open_snapshots; /* whose graphs may still come */
     uint64_t layout_epoch; /* raised by compact and drop: compiled filters bind anew */
     bool in_callback;
 };
@@ -96,6 +97,12 @@ VELTA_MUST_USE enum velta_status database_check_options(const char *path, const 
 VELTA_MUST_USE enum velta_status database_create(const struct velta_options *options, struct velta **out,
                                                  struct velta_error *error);
 void database_free(struct velta *db, bool close_host);
+/* Opens the storage of an export over the host that is there: its roots and its directory are right. */
+VELTA_MUST_USE enum velta_status database_open_export(struct velta *db, uint64_t size_bytes, struct velta_error *error);
+/* From here on a database in memory: the bytes are the caller's again, and the host is closed. */
+void database_leave_storage(struct velta *db);
+/* What searches must know of the data, after loading. */
+VELTA_MUST_USE enum velta_status database_calibrate(struct velta *db, struct velta_error *error);
 /* The clock of changes, never going back. */
 int64_t database_now(struct velta *db);
 /* Fails when the handle or database cannot be used (dropped table, call from inside a callback). */
@@ -168,6 +175,10 @@ VELTA_MUST_USE enum velta_status replay_piece(struct velta *db, const struct cha
 /* ---- checkpoint.c ---- */
 VELTA_MUST_USE enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state, bool all,
                                                 const struct velta_progress *progress, struct velta_error *error);
+/* The counters that the root of the storage just opened holds. */
+VELTA_MUST_USE enum velta_status checkpoint_load_root(struct velta *db, struct velta_error *error);
+/* The next change comes after all that there are, or the order of histories would break. */
+VELTA_MUST_USE enum velta_status checkpoint_check_clock(const struct velta *db, struct velta_error *error);
 /* Reads the state from the storage just opened. */
 VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress,
                                                  struct velta_error *error);

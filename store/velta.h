@@ -96,6 +96,60 @@ VELTA_MUST_USE enum velta_status velta_import(const void *bytes, uint64_t size_b
                                               const struct velta_options *options, velta **out,
                                               struct velta_error *error);
 
+/*
+ * The same by parts, as they come from a server: the database answers before its graphs are there. The bytes are asked
+ * for in the order of the file: its head (roots and directory), the segments without graphs, then those of the graphs.
+ *
+ *     need = velta_snapshot_head_bytes(head, have);          (fetch up to there)
+ *     velta_snapshot_begin(head, need, file_bytes, NULL, &snapshot, &error);
+ *     segments = velta_snapshot_segments(snapshot, &count, &before_graph);
+ *     velta_snapshot_feed(snapshot, bytes, size, &error);    (each of the first before_graph)
+ *     velta_snapshot_open(snapshot, &db, &error);            (it answers from here on, by scans that miss nothing)
+ *     velta_snapshot_feed(snapshot, bytes, size, &error);    (each of the others)
+ *     velta_snapshot_attach(snapshot, NULL, NULL, &error);
+ *     velta_snapshot_close(snapshot);                        (before the database)
+ *
+ * The database may be read and written meanwhile. A change of rows gives up the graph of each index that they are in:
+ * its rows wait to be linked as new rows do; other indexes still get theirs. Until its graph is attached or given up
+ * no row of an index is pending, and velta_export writes it without one.
+ */
+typedef struct velta_snapshot velta_snapshot;
+struct velta_segment {
+    uint32_t kind, table, column, part; /* as docs/FORMAT.md has them */
+    uint64_t offset, size_bytes;        /* in the file */
+    uint64_t checksum;                  /* XXH3-64 */
+};
+/* How many bytes the head has, by the first 8,192 of the file; fewer given: 8,192. Cannot fail. */
+uint64_t velta_snapshot_head_bytes(const void *bytes, uint64_t size_bytes);
+/*
+ * Begins with the head, or with the whole file where that is shorter. file_bytes: of the whole file. Options as for
+ * velta_import, without progress, of which the caller knows more. CORRUPT, VERSION, INVALID: the head is cut short.
+ */
+VELTA_MUST_USE enum velta_status velta_snapshot_begin(const void *head, uint64_t head_bytes, uint64_t file_bytes,
+                                                      const struct velta_options *options, velta_snapshot **out,
+                                                      struct velta_error *error);
+/* All segments in the order in which they are fed, until velta_snapshot_close; the graphs begin at before_graph. */
+const struct velta_segment *velta_snapshot_segments(const velta_snapshot *snapshot, size_t *count,
+                                                    size_t *before_graph);
+/*
+ * The bytes of the next segment, which are not kept. CORRUPT with the offset in the file. After a failure the segments
+ * before the graphs must begin anew; one of a graph may be fed again. BUSY inside a callback.
+ */
+VELTA_MUST_USE enum velta_status velta_snapshot_feed(velta_snapshot *snapshot, const void *bytes, uint64_t size_bytes,
+                                                     struct velta_error *error);
+/* The database, when the segments before the graphs were fed. It is the caller's, as from velta_import. */
+VELTA_MUST_USE enum velta_status velta_snapshot_open(velta_snapshot *snapshot, velta **out, struct velta_error *error);
+/*
+ * The graphs into their indexes, each whole or not at all, when all segments were fed. How many were, and how many
+ * were not because their rows had changed (both may be NULL). CORRUPT: a graph is none; its rows wait to be linked,
+ * the others have theirs. Refused memory leaves the database as it was, and the call may be repeated. BUSY inside a
+ * callback.
+ */
+VELTA_MUST_USE enum velta_status velta_snapshot_attach(velta_snapshot *snapshot, uint32_t *attached, uint32_t *dropped,
+                                                       struct velta_error *error);
+/* Gives up the graphs that are not attached. Ends the database, too, unless velta_snapshot_open gave it away. */
+void velta_snapshot_close(velta_snapshot *snapshot);
+
 struct velta_compact_options {
     int64_t keep_since_ms;       /* history from this time on stays; 0: none stays; INT64_MIN: all stays */
     const char *const *keep_tags; /* these moments stay too */
@@ -110,7 +164,7 @@ struct velta_compact_stats {
 };
 /*
  * Drops history and deleted rows (their bytes are gone from the files), renumbers rows, links what waits, writes the
- * whole anew. BUSY while iterators are open.
+ * whole anew. BUSY while iterators or snapshots (velta_snapshot_begin) are open.
  */
 VELTA_MUST_USE enum velta_status velta_compact(velta *db, const struct velta_compact_options *options,
                                                struct velta_compact_stats *stats, struct velta_error *error);

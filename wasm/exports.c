@@ -119,6 +119,44 @@ enum velta_status ABI(abi_import)(const void *bytes, size_t size_bytes, uint32_t
     return velta_import(bytes, size_bytes, &options, out, &abi_last_error);
 }
 
+/* ---- an export by parts */
+
+double ABI(abi_snapshot_head_bytes)(const void *bytes, size_t size_bytes) {
+    return (double)velta_snapshot_head_bytes(bytes, size_bytes);
+}
+
+enum velta_status ABI(abi_snapshot_begin)(const void *head, size_t head_bytes, double file_bytes, uint32_t flags,
+                                          double budget_bytes, uint32_t chain_interval, uint32_t threads,
+                                          uint32_t clock, velta_snapshot **out) {
+    struct velta_options options = options_of(flags, budget_bytes, 0, chain_interval, threads, clock, 0);
+    return velta_snapshot_begin(head, head_bytes, (uint64_t)file_bytes, &options, out, &abi_last_error);
+}
+
+/* out: three words, the address of the segments, their number, and where the graphs begin. */
+void ABI(abi_snapshot_segments)(const velta_snapshot *snapshot, size_t out[3]) {
+    size_t count, before_graph;
+    out[0] = (size_t)(uintptr_t)velta_snapshot_segments(snapshot, &count, &before_graph);
+    out[1] = count;
+    out[2] = before_graph;
+}
+
+enum velta_status ABI(abi_snapshot_feed)(velta_snapshot *snapshot, const void *bytes, size_t size_bytes) {
+    return velta_snapshot_feed(snapshot, bytes, size_bytes, &abi_last_error);
+}
+
+enum velta_status ABI(abi_snapshot_open)(velta_snapshot *snapshot, velta **out) {
+    return velta_snapshot_open(snapshot, out, &abi_last_error);
+}
+
+/* out: two words, how many graphs were attached, and how many given up because their rows had changed. */
+enum velta_status ABI(abi_snapshot_attach)(velta_snapshot *snapshot, uint32_t out[2]) {
+    return velta_snapshot_attach(snapshot, &out[0], &out[1], &abi_last_error);
+}
+
+void ABI(abi_snapshot_close)(velta_snapshot *snapshot) {
+    velta_snapshot_close(snapshot);
+}
+
 enum velta_status ABI(abi_close)(velta *db) {
     return velta_close(db, &abi_last_error);
 }

@@ -68,6 +68,10 @@
     FIELD(velta_explain, rows_reranked, 32)                                                                            \
     FIELD(velta_explain, filter_ns, 40)                                                                                \
     FIELD(velta_explain, search_ns, 48)                                                                                \
+    SIZE(velta_segment, 40)                                                                                            \
+    FIELD(velta_segment, kind, 0)                                                                                      \
+    FIELD(velta_segment, offset, 16)                                                                                   \
+    FIELD(velta_segment, size_bytes, 24)                                                                               \
     SIZE(velta_aggregate, 8)                                                                                           \
     FIELD(velta_aggregate, kind, 0)                                                                                    \
     FIELD(velta_aggregate, column, 4)                                                                                  \

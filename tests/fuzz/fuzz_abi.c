@@ -575,6 +575,36 @@ static void close_world(void) {
     (void)abi_close(world.db);
 }
 
+/* An export by parts, a row inserted before the graphs or not; the same database where nothing was. */
+static void call_snapshot(const uint8_t *bytes, size_t size_bytes) {
+    velta_snapshot *snapshot;
+    velta *copy;
+    size_t out[3], again[2];
+    uint32_t graphs[2];
+    double head_bytes = abi_snapshot_head_bytes(bytes, size_bytes);
+    fuzz_demand(head_bytes <= (double)size_bytes);
+    fuzz_demand(!abi_snapshot_begin(bytes, (size_t)head_bytes, (double)size_bytes, 0, FUZZ_BUDGET_BYTES, 0, 1, 1,
+                                    &snapshot));
+    abi_snapshot_segments(snapshot, out);
+    const struct velta_segment *segments = (const void *)(uintptr_t)out[0];
+    for (size_t i = 0; i < out[2]; i++)
+        fuzz_demand(!abi_snapshot_feed(snapshot, bytes + segments[i].offset, (size_t)segments[i].size_bytes));
+    fuzz_demand(!abi_snapshot_open(snapshot, &copy) && !abi_verify(copy, 0));
+    velta_table *table = abi_table_at(copy, 0);
+    static const int64_t id = 987654;
+    static const struct velta_values key = {.column = "id", .data = &id};
+    bool changed = table && take_below(2) && !velta_insert(table, &key, 1, 1, NULL, NULL, NULL);
+    for (size_t i = out[2]; i < out[1]; i++)
+        fuzz_demand(!abi_snapshot_feed(snapshot, bytes + segments[i].offset, (size_t)segments[i].size_bytes));
+    bool attach = take_below(8) > 0;
+    fuzz_demand(!attach || (!abi_snapshot_attach(snapshot, graphs) && (changed || graphs[1] == 0)));
+    abi_snapshot_close(snapshot);
+    fuzz_demand(!abi_verify(copy, 0) && !abi_export(copy, 0, again));
+    if (attach && !changed) fuzz_demand(again[1] == size_bytes && memcmp((void *)again[0], bytes, size_bytes) == 0);
+    abi_export_free(copy, (uint8_t *)again[0], again[1]);
+    (void)abi_close(copy);
+}
+
 /* An export becomes the same database, and is its own export. */
 static void call_export(void) {
     size_t first[2], second[2];
@@ -586,6 +616,7 @@ static void call_export(void) {
     fuzz_demand(first[1] == second[1] && memcmp((void *)first[0], (void *)second[0], first[1]) == 0);
     abi_export_free(copy, (uint8_t *)second[0], second[1]);
     (void)abi_close(copy);
+    call_snapshot((const uint8_t *)first[0], first[1]);
     abi_export_free(world.db, (uint8_t *)first[0], first[1]);
 }
 

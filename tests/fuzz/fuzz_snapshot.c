@@ -1,5 +1,9 @@
-/* Any bytes as an exported database, checksums made right: refused, or a database that can be used. */
+/*
+ * Any bytes as an exported database, checksums made right: refused, or a database that can be used. The same bytes by
+ * parts: the same database in the end, and one that can be used before its graphs are there.
+ */
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/store_parts.h"
 
 #include "delta/storage_format.h"
 
@@ -32,8 +36,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes) {
     }
     const struct velta_options options = {
         .memory_budget_bytes = FUZZ_BUDGET_BYTES, .now_ms = fuzz_clock, .thread_count = 1};
-    velta *db;
-    if (!velta_import(bytes, size_bytes, &options, &db, NULL)) {
+    velta *db, *parts;
+    velta_snapshot *snapshot;
+    bool whole = !velta_import(bytes, size_bytes, &options, &db, NULL);
+    bool early = !parts_open(bytes, size_bytes, &options, &snapshot, &parts, NULL);
+    if (early) {
+        bool sound = !velta_verify(parts, NULL, NULL);
+        bool all = !parts_attach(snapshot, bytes, NULL, NULL, NULL);
+        velta_snapshot_close(snapshot);
+        fuzz_demand(all == whole);
+        /* What was sound without a graph is so with it, or without the one that was refused. */
+        struct velta_error error;
+        if (sound && !all) assert_ok(velta_verify(parts, NULL, &error), &error);
+        if (whole) fuzz_demand(digest(parts) == digest(db));
+        fuzz_use(parts);
+        (void)velta_close(parts, NULL);
+    }
+    fuzz_demand(early || !whole);
+    if (whole) {
         fuzz_use(db);
         (void)velta_close(db, NULL);
     }

@@ -5,6 +5,7 @@
  *
  * The tables below name the functions that each entry calls; a test reads the header and fails for one in none.
  */
+#include "tests/unit/store_parts.h"
 #include "tests/unit/store_world.h"
 
 #include <ctype.h>
@@ -334,8 +335,11 @@ static const struct call reading[] = {
 };
 enum { READING_COUNT = sizeof reading / sizeof reading[0] };
 
-/* Of the tests further below. */
-static const struct call opening[] = {{"open import salvage close", NULL, 0}};
+/* Of the tests further below, and of test_store_follow.c. */
+static const struct call opening[] = {
+    {"open import salvage close snapshot_head_bytes snapshot_begin snapshot_segments snapshot_feed snapshot_open "
+     "snapshot_attach snapshot_close log_position log_since follow",
+     NULL, 0}};
 
 static bool lists(const struct call *calls, size_t count, const char *name, size_t name_bytes) {
     for (size_t i = 0; i < count; i++) {
@@ -731,7 +735,71 @@ static void importing_survives_every_refusal(void **state) {
     world_free(&world);
 }
 
+/* Before the database is open a refusal ends the snapshot; after that the same step works when memory is there. */
+static bool parts_with_refusals(struct test_allocator *self, void *context) {
+    const struct memory_case *import = context;
+    struct velta_error error = {0};
+    struct velta_options options = {.allocator = &self->allocator};
+    velta_snapshot *snapshot = NULL;
+    velta *db = NULL;
+    size_t count, at;
+    bool whole = true;
+    test_allocator_rearm(self);
+    enum velta_status status = parts_open(import->bytes, import->size_bytes, &options, &snapshot, &db, &error);
+    if (status) {
+        test_allocator_disarm(self);
+        refused += self->refused_count > 0;
+        if (status != VELTA_NO_MEMORY) fail_msg("%s", error.text);
+        assert_null(db);
+        return false;
+    }
+    (void)velta_snapshot_segments(snapshot, &count, &at);
+    while (at <= count) {
+        status = at < count ? parts_feed(snapshot, import->bytes, at, at + 1, &error)
+                            : velta_snapshot_attach(snapshot, NULL, NULL, &error);
+        at += status == VELTA_OK;
+        if (!status) continue;
+        test_allocator_disarm(self);
+        if (status != VELTA_NO_MEMORY) fail_msg("%s", error.text);
+        assert_true(whole); /* once only: memory is there again */
+        whole = false;
+        assert_verifies(db);
+        assert_int_not_equal(digest(db), import->reference);
+    }
+    test_allocator_disarm(self);
+    refused += self->refused_count > 0;
+    velta_snapshot_close(snapshot);
+    assert_true(digest(db) == import->reference);
+    assert_verifies(db);
+    assert_ok(velta_close(db, &error), &error);
+    return whole;
+}
+
+static void importing_by_parts_survives_every_refusal(void **state) {
+    (void)state;
+    struct memory_case import = {0};
+    struct test_allocator self;
+    test_allocator_init(&self);
+    make_readable(&import);
+    import.reference = hash_bytes(import.bytes, (size_t)import.size_bytes);
+    assert_true(test_every_allocation_fails(&self, parts_with_refusals, &import) > 40);
+    free((void *)(uintptr_t)import.bytes);
+}
+
 /* ---- budgets */
+
+static enum velta_status import_by_parts(const struct memory_case *import, const struct velta_options *options,
+                                         velta **out, struct velta_error *error) {
+    velta_snapshot *snapshot;
+    enum velta_status status = parts_open(import->bytes, import->size_bytes, options, &snapshot, out, error);
+    if (status) return status;
+    status = parts_attach(snapshot, import->bytes, NULL, NULL, error);
+    velta_snapshot_close(snapshot);
+    if (!status) return VELTA_OK;
+    assert_int_equal(velta_close(*out, NULL), VELTA_OK);
+    *out = NULL;
+    return status;
+}
 
 static void call_with_budget(struct world *world, const struct call *call, uint64_t extra, uint64_t *needed) {
     struct velta_error error = {0};
@@ -805,13 +873,14 @@ static void small_budgets_open_nothing(void **state) {
     uint64_t wanted = digest(world.db);
     assert_ok(velta_close(world.db, &error), &error);
     world.db = NULL;
-    for (int importing = 0; importing <= 1; importing++) {
+    for (int importing = 0; importing <= 2; importing++) {
         enum velta_status status = VELTA_OVER_BUDGET;
         for (uint64_t budget = 1; status; budget += 1 + budget / 16) {
             struct velta_options options = {.memory_budget_bytes = budget, .host = importing ? NULL : &world.host};
             velta *db = NULL;
-            status = importing ? velta_import(memory_case.bytes, memory_case.size_bytes, &options, &db, &error)
-                               : velta_open(NULL, &options, &db, &error);
+            status = importing == 2   ? import_by_parts(&memory_case, &options, &db, &error)
+                     : importing == 1 ? velta_import(memory_case.bytes, memory_case.size_bytes, &options, &db, &error)
+                                      : velta_open(NULL, &options, &db, &error);
             if (status) assert_status(status, VELTA_OVER_BUDGET);
             assert_true((status == VELTA_OK) == (db != NULL));
             refused += status != VELTA_OK;

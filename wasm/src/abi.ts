@@ -38,6 +38,24 @@ export interface Exports {
         progress: number,
         out: Address,
     ): Status;
+    /** The number of bytes. */
+    abi_snapshot_head_bytes(bytes: Address, sizeBytes: number): number;
+    abi_snapshot_begin(
+        head: Address,
+        headBytes: number,
+        fileBytes: number,
+        flags: number,
+        budgetBytes: number,
+        chainInterval: number,
+        threads: number,
+        clock: number,
+        out: Address,
+    ): Status;
+    abi_snapshot_segments(snapshot: Address, out: Address): void;
+    abi_snapshot_feed(snapshot: Address, bytes: Address, sizeBytes: number): Status;
+    abi_snapshot_open(snapshot: Address, out: Address): Status;
+    abi_snapshot_attach(snapshot: Address, out: Address): Status;
+    abi_snapshot_close(snapshot: Address): void;
     abi_close(db: Address): Status;
     abi_flush(db: Address): Status;
     abi_checkpoint(db: Address, progress: number): Status;

@@ -217,9 +217,11 @@ test_binaries := $(programs:%=$(BUILD)/native/%) $(programs:%=$(BUILD)/asan/%) $
 run_env = VELTA_BUILD=$(abspath $(BUILD)) VELTA_COMMAND=$(abspath $(BUILD)/velta) \
 	VELTA_COMMAND_ASAN=$(abspath $(BUILD)/asan/velta) VELTA_COMMAND_CLANG=$(abspath $(BUILD)/clang/velta) \
 	PYTHON=$(PYTHON) CC=$(CC) CLANG=$(CLANG) VELTA_NODE=$(abspath $(BUILD))/node
+# What the demo page shows: one Parquet file.
+demo_data := $(BUILD)/demo/data/packages.parquet
 # The npm package and the browsers are needed only where their tests are among those chosen.
 package_tests := $(if $(filter tests/package/% tests/browser/% tests/tidy/%,$(scripts)),package component \
-	$(BUILD)/setup/package_test)
+	$(BUILD)/setup/package_test $(demo_data))
 
 # test_with: seconds a fuzzer runs, further arguments of the runner.
 test_needs := native $(command:%=$(BUILD)/asan/%) $(command:%=$(BUILD)/clang/%) $(test_binaries) $(lives) \
@@ -396,13 +398,16 @@ $(BUILD)/setup/bench_npm: bench/wasm/package-lock.json | $(BUILD)/setup/npm
 .PHONY: bench demo
 bench: native package $(bench_binaries) $(BUILD)/bench/peer | $(BUILD)/setup/bench $(BUILD)/setup/bench_npm
 	@$(run_env) NODE=$(NODE) bench/run.sh
+$(demo_data): demo/make_parquet.mjs demo/data/rows.jsonl demo/data/vectors.npy | $(BUILD)/setup/npm
+	@echo "  PARQUET $@"
+	@$(NODE) demo/make_parquet.mjs $@
 # The page stays served at a terminal; elsewhere it is fetched once, so that nothing waits (DEMO_SERVE=yes, no).
 DEMO_SERVE ?=
-demo: native package
+demo: native package $(demo_data)
 	@$(run_env) demo/run.sh
 	@echo
 	@serve=$(DEMO_SERVE); [ ! -t 0 ] || [ ! -t 1 ] || serve=$${serve:-yes}; [ "$$serve" = yes ] || check=--check; \
-		$(NODE) demo/serve.mjs --package $(BUILD)/package/dist $${check:-}
+		$(NODE) demo/serve.mjs --package $(BUILD)/package/dist --data $(dir $(demo_data)) $${check:-}
 
 # ---- install
 

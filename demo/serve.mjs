@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /*
- * Serves the demo page: demo/page at /, its data at /data and /encoder, the built package at /velta. Needs no more
- * than Node. The headers are those of a careful site: nothing but the page's own files may run or be reached, and the
- * page is isolated from others, which is what lets WebAssembly share memory between threads.
+ * Serves the demo page: demo/page at /, the encoder at /encoder, what was built at /velta (the package) and /data (the
+ * Parquet file). Needs no more than Node. One range of a file is answered as RFC 9110 has it. The headers are those of
+ * a careful site: nothing but the page's own files may run or be reached, and the page is isolated from others, which
+ * is what lets threads share memory.
  *
- * usage: demo/serve.mjs [--package BUILD/package/dist] [--port N] [--check]
+ * usage: demo/serve.mjs [--package BUILD/package/dist] [--data BUILD/demo/data] [--port N] [--log] [--check]
  *   --port   8420, or the next free one; 0: any
+ *   --log    a line for each file sent: the status, the bytes that were read of it, the path, the range asked for
  *   --check  start, fetch the page and what it needs first, and stop: exit code 0 when all is there
  */
 import { createHash } from 'node:crypto';
@@ -20,14 +22,16 @@ const demo = dirname(fileURLToPath(import.meta.url));
 const { values: options } = parseArgs({
     options: {
         package: { type: 'string', default: join(demo, '..', 'build', 'package', 'dist') },
+        data: { type: 'string', default: join(demo, '..', 'build', 'demo', 'data') },
         port: { type: 'string', default: '8420' },
+        log: { type: 'boolean', default: false },
         check: { type: 'boolean', default: false },
     },
 });
 
 const folders = [
     ['/velta/', resolve(options.package)],
-    ['/data/', join(demo, 'data')],
+    ['/data/', resolve(options.data)],
     ['/encoder/', join(demo, 'encoder')],
     ['/', join(demo, 'page')],
 ];
@@ -42,6 +46,7 @@ const types = {
     '.svg': 'image/svg+xml',
     '.wasm': 'application/wasm',
     '.npy': 'application/octet-stream',
+    '.parquet': 'application/vnd.apache.parquet',
 };
 
 /** The import map is the one script inside the page, so the policy names it by its hash. */
@@ -76,6 +81,20 @@ function fileOf(address) {
     return file.startsWith(folder + sep) ? file : null;
 }
 
+/**
+ * The part of a file that a Range header asks for: { start, end }, end excluded. 'all' where there is none, or one that
+ * is not a single range of bytes, which may be passed over; 'none' where no byte of it is in the file.
+ */
+function rangeOf(header, size) {
+    const [, first, last] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? [];
+    if (first === undefined || (first === '' && last === '') || (first && last && Number(last) < Number(first))) {
+        return 'all';
+    }
+    const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+    const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
+    return start < end ? { start, end } : 'none';
+}
+
 async function answer(request, response) {
     const refuse = (code, text) => {
         response.writeHead(code, { 'Content-Type': 'text/plain; charset=utf-8' });
@@ -90,6 +109,7 @@ async function answer(request, response) {
         'Content-Type': types[extname(file)] ?? 'application/octet-stream',
         'Cache-Control': 'no-cache',
         ETag: tag,
+        'Accept-Ranges': 'bytes',
         'Content-Security-Policy': await policy(),
         'Cross-Origin-Opener-Policy': 'same-origin',
         'Cross-Origin-Embedder-Policy': 'require-corp',
@@ -101,11 +121,26 @@ async function answer(request, response) {
         response.writeHead(304, headers);
         return response.end();
     }
-    response.writeHead(200, { ...headers, 'Content-Length': found.size });
-    if (request.method === 'HEAD') return response.end();
-    const stream = createReadStream(file);
+    // If-Range: a part only of the file that the client has parts of. Dates are not told, so none can be right.
+    const isSame = (request.headers['if-range'] ?? tag) === tag;
+    const range = request.method === 'GET' && isSame ? rangeOf(request.headers.range, found.size) : 'all';
+    if (range === 'none') {
+        response.writeHead(416, { ...headers, 'Content-Range': `bytes */${found.size}`, 'Content-Length': 0 });
+        return response.end();
+    }
+    const { start, end } = range === 'all' ? { start: 0, end: found.size } : range;
+    if (range !== 'all') headers['Content-Range'] = `bytes ${start}-${end - 1}/${found.size}`;
+    response.writeHead(range === 'all' ? 200 : 206, { ...headers, 'Content-Length': end - start });
+    if (request.method === 'HEAD' || start === end) return response.end();
+    const stream = createReadStream(file, { start, end: end - 1 });
     stream.on('error', () => response.destroy());
     stream.pipe(response);
+    response.on('close', () => stream.destroy());
+    if (options.log) {
+        let sent = 0;
+        stream.on('data', (part) => (sent += part.length));
+        response.on('close', () => console.log(response.statusCode, sent, request.url, request.headers.range ?? ''));
+    }
 }
 
 /** Listens on the port, or on one of the next twenty. */
@@ -129,8 +164,8 @@ async function check(address) {
         'style.css',
         'velta/velta.js',
         'velta/worker.js',
-        'data/rows.jsonl',
-        'data/vectors.npy',
+        'velta/parquet.js',
+        'data/packages.parquet',
         'encoder/terms.txt',
         'encoder/projection.npy',
     ]) {

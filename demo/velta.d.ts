@@ -2,3 +2,6 @@
 declare module '*/velta.js' {
     export * from 'velta';
 }
+declare module '*/parquet.js' {
+    export * from 'velta/parquet';
+}

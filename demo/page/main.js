@@ -7,6 +7,7 @@ import { fill } from './loading.js';
 import { Panel } from './panel.js';
 import { Results } from './results.js';
 import { Store, conditionOf } from './store.js';
+import { Stream } from './stream.js';
 import { Timeline } from './timeline.js';
 import { emptyView, fromAddress, toAddress } from './view.js';
 
@@ -29,6 +30,14 @@ class App {
         dismiss();
         void this.#refresh();
     });
+    #stream = new Stream(() => this.#store, {
+        before: () => this.#voting,
+        onChange: async () => {
+            await this.#readChanges();
+            await this.#refresh();
+        },
+        undo: () => this.#undoStream(),
+    });
     #results = new Results({
         like: (name) => this.#like(name),
         vote: (name) => void this.#vote(name),
@@ -44,6 +53,8 @@ class App {
     #query = null;
     /** The filters that the counts were made with. @type {string | null} */
     #counted = null;
+    /** Ends the live search that the list follows while the stream runs. @type {(() => void) | null} */
+    #unfollow = null;
     /** @type {Promise<void> | null} */
     #running = null;
     #again = false;
@@ -82,6 +93,7 @@ class App {
     async #begin() {
         this.#counted = null;
         await this.#readChanges();
+        this.#panel.showSource(await this.#store.source());
         this.#filters.prepare(await this.#counts(emptyView()));
         await this.#refresh();
         document.documentElement.classList.add('is-ready');
@@ -242,6 +254,8 @@ class App {
 
     async #search() {
         const [view, at, limit, move] = [{ ...this.#view }, this.#timeline.at, this.#limit, this.#move];
+        this.#unfollow?.();
+        this.#unfollow = null;
         this.#move = false;
         const query = await this.#queryOf();
         this.#query = query;
@@ -251,13 +265,16 @@ class App {
             const more = view.like === null ? 0 : 1;
             const started = performance.now();
             const { packages, explain } = await this.#store.search(query.vector, view, limit + more, at);
-            this.#panel.showQuery(explain, performance.now() - started);
+            this.#panel.showLatency(explain, performance.now() - started);
+            this.#panel.showQuery(explain);
             matching = explain.matchingRows;
             found = packages.filter(({ name }) => name !== view.like).slice(0, limit);
         } else {
             ({ packages: found, matching } = await this.#store.browse(view, limit));
         }
-        this.#results.show(found, { voted: this.#voted(), canVote: query !== null && at === null, move });
+        const canVote = query !== null && at === null && !this.#stream.isRunning;
+        this.#results.show(found, { voted: this.#voted(), canVote, move });
+        if (query && at === null && this.#stream.isRunning) await this.#follow(query.vector, view, limit);
         byId('count').textContent = query
             ? `${several(matching, 'package')} by nearness`
             : `${several(matching, 'package')} by name`;
@@ -272,6 +289,32 @@ class App {
         await this.#showStore();
     }
 
+    /**
+     * Keeps the list what a search now would give, until the next one.
+     * @param {Float32Array} query
+     * @param {import('./view.js').View} view
+     * @param {number} limit
+     */
+    async #follow(query, view, limit) {
+        let isOver = false;
+        const stop = await this.#store.watch(
+            query,
+            view,
+            limit + (view.like === null ? 0 : 1),
+            ({ packages, explain }) => {
+                if (isOver) return;
+                const found = packages.filter(({ name }) => name !== view.like).slice(0, limit);
+                this.#results.show(found, { voted: this.#voted(), canVote: false, move: true });
+                this.#panel.showQuery(explain);
+            },
+            (error) => isOver || note(`The list could not follow: ${sentence(error)}`),
+        );
+        this.#unfollow = () => {
+            isOver = true;
+            stop();
+        };
+    }
+
     /** @param {import('./view.js').View} view */
     async #counts(view) {
         const maps = await Promise.all(FACETS.map((facet) => this.#store.facet(facet, view)));
@@ -284,12 +327,17 @@ class App {
     async #showStore() {
         clearTimeout(this.#storeTimer);
         try {
+            await this.#store.trimHistory();
             const { stats, log } = await this.#store.stats();
             this.#panel.showStore(stats, log, this.#store.kind);
+            await this.#stream.show(log, this.#changes.at(-1)?.kind === 'stream');
             clearTimeout(this.#storeTimer);
-            this.#storeTimer = window.setTimeout(() => void this.#showStore(), stats.indexPending > 0 ? 500 : 5000);
+            const wait = stats.indexPending > 0 || this.#stream.isRunning ? 500 : 5000;
+            this.#storeTimer = window.setTimeout(() => void this.#showStore(), wait);
         } catch (error) {
-            if (!isClosed(error)) throw error;
+            if (isClosed(error)) return;
+            if (!this.#stream.isRunning) throw error;
+            await this.#stream.fail(error);
         }
     }
 
@@ -316,7 +364,7 @@ class App {
      */
     async #vote(name) {
         const query = this.#query;
-        if (!query || this.#timeline.at !== null) return;
+        if (!query || this.#timeline.at !== null || this.#stream.isRunning) return;
         const voting = this.#voting.then(() =>
             this.#guard('The thumbs-up was not taken', async () => {
                 const kind = this.#voted().has(name) ? 'undo' : 'up';
@@ -336,6 +384,16 @@ class App {
         );
         this.#voting = voting;
         await voting;
+    }
+
+    async #undoStream() {
+        await this.#guard('The stream could not be undone', async () => {
+            await this.#store.undoStream();
+            await this.#readChanges();
+            this.#move = true;
+            await this.#refresh();
+            note('Every vector is what it was before the stream. The slider still shows the stream\u2019s end.');
+        });
     }
 
     /**
@@ -368,6 +426,7 @@ class App {
         input.value = '';
         if (!file) return;
         await this.#guard('This file cannot be used', async () => {
+            await this.#stream.stop();
             await this.#store.import(new Uint8Array(await file.arrayBuffer()));
             byId('snapshot-text').textContent = `${file.name} is in: ${bytes(file.size)}`;
             await this.#begin();
@@ -382,6 +441,7 @@ class App {
         );
         if (!sure) return;
         /** @type {HTMLDialogElement} */ (byId('sheet')).close();
+        await this.#stream.stop();
         await this.#fill();
         byId('snapshot-text').textContent = '';
         await this.#begin();

@@ -49,14 +49,12 @@ export class Panel {
     #latencies = [];
     #query = factsOf('query-facts');
     #log = factsOf('log-facts');
+    #source = factsOf('source-facts');
     #parts = /** @type {HTMLElement[]} */ ([...byId('memory-stack').children]);
     #values = [...byId('memory-legend').querySelectorAll('.legend-value')];
 
-    /**
-     * @param {import('velta').Explain} explain
-     * @param {number} latency ms, from the page to the worker and back
-     */
-    showQuery(explain, latency) {
+    /** @param {import('velta').Explain} explain */
+    showQuery(explain) {
         byId('strategy').textContent = explain.strategy;
         byId('strategy-text').textContent = STRATEGIES[explain.strategy] ?? '';
         this.#query([
@@ -68,6 +66,13 @@ export class Panel {
             milliseconds(explain.filterMs),
             milliseconds(explain.searchMs),
         ]);
+    }
+
+    /**
+     * @param {import('velta').Explain} explain
+     * @param {number} latency ms, from the page to the worker and back
+     */
+    showLatency(explain, latency) {
         this.#latencies = [...this.#latencies, { engine: explain.filterMs + explain.searchMs, whole: latency }].slice(
             -KEPT,
         );
@@ -112,6 +117,25 @@ export class Panel {
             `Latency of the last ${this.#latencies.length} queries: median ` +
                 `${milliseconds(engine)} in the engine, ${milliseconds(whole)} to the worker and back`,
         );
+    }
+
+    /** @param {import('./store.js').Source | null} source null: it is not known */
+    showSource(source) {
+        const share = source ? source.bytes / source.fileBytes : 0;
+        this.#source(
+            source
+                ? [
+                      bytes(source.bytes),
+                      bytes(source.fileBytes),
+                      number(source.requests),
+                      source.section ?? 'all',
+                      `${number(source.rows)} of ${number(source.fileRows)}`,
+                      percent(source.rows / source.fileRows),
+                  ]
+                : [],
+        );
+        byId('source-stack').style.setProperty('--share', String(Math.min(1, share)));
+        byId('source-stack').setAttribute('aria-label', `${percent(share)} of the file was fetched`);
     }
 
     /**

@@ -132,7 +132,9 @@ export class Results {
         up.setAttribute('aria-label', `Thumbs-up for ${found.name}`);
         up.setAttribute('aria-pressed', String(voted));
         up.setAttribute('aria-disabled', String(!canVote));
-        up.title = canVote ? 'Thumbs-up: it moves towards this query (+)' : 'Thumbs-up needs a query, and the present';
+        up.title = canVote
+            ? 'Thumbs-up: it moves towards this query (+)'
+            : 'Thumbs-up needs a query, and the present without a stream';
     }
 
     /**

@@ -15,7 +15,8 @@ async function check(snapshot, options) {
     await init(options);
     const database = importDatabase(snapshot);
     const complete =
-        database.hasTable('packages') && database.hasTable('changes') && database.table('changes').liveCount > 0;
+        ['packages', 'source', 'changes'].every((name) => database.hasTable(name)) &&
+        database.table('changes').liveCount > 0;
     await database.close();
     if (!complete) throw new VeltaError('INVALID', 'it is a velta snapshot, but not one of this demo');
 }

@@ -1,11 +1,13 @@
 /*
- * The packages in a velta store: with snapshot_worker.js, all that calls the library. The store lives in a
+ * The packages in a velta store: with schema.js and the workers, all that calls the library. The store lives in a
  * worker and keeps itself in this browser's storage (OPFS, or IndexedDB where there is none).
  *
- * Two tables. `packages` holds the rows and their vectors. `changes` tells what happened when: it is what the time
- * slider goes by, and it travels with a snapshot like everything else.
+ * Three tables (schema.js). `packages` holds the rows and their vectors, `source` where they came from. `changes` tells
+ * what happened when: it is what the time slider goes by. All of it travels with a snapshot. The moment after each
+ * change has a tag; a stream's history between its moments is let go when it has become large.
  */
 import {
+    SharedDeltaPool,
     VeltaError,
     and,
     between,
@@ -15,42 +17,26 @@ import {
     gte,
     inList,
     isNull,
-    key,
     lt,
     openWorker,
     or,
-    required,
-    vector,
 } from 'velta';
 import { DIMENSIONS } from './encoder.js';
+import { CHANGES, NAME, PACKAGES, SOURCE } from './schema.js';
 import { DEPENDS_CLASSES, NO_LANGUAGE, hasSize } from './view.js';
 
-const NAME = 'velta-demo';
-const BATCH = 1000;
 /** How far a thumbs-up moves a vector of length 1 towards the query's. */
 const STEP = 0.5;
 /** Candidates that a search in the graph keeps: so many that a list changes only where something has changed. */
 const CANDIDATES = 600;
-
-const PACKAGES = /** @type {const} */ ({
-    name: key('string'),
-    section: required('string'),
-    language: 'string',
-    size: required('int'),
-    installed_kb: required('int'),
-    size_class: required('int'),
-    depends: required('int'),
-    summary: required('string'),
-    embedding: vector(DIMENSIONS, { metric: 'cosine', element: 'f16', required: true }),
-});
-
-const CHANGES = /** @type {const} */ ({
-    id: key('int'),
-    time: required('timestamp'),
-    kind: required('string'),
-    package: 'string',
-    query: 'string',
-});
+/** The name under which the store keeps the position of the simulated stream. */
+const STREAM = 'simulation';
+/** Deltas in one batch of the stream: so few that a search does not wait long behind one. */
+const BATCH = 2048;
+/** Bytes of history that a stream may add before what lies between the tags is let go; and its share of the budget. */
+const MOST_HISTORY = { bytes: 128e6, share: 1 / 8 };
+/** Milliseconds between two answers of a live search. */
+const LIVE_INTERVAL = 500;
 
 const SHOWN = /** @type {const} */ (['name', 'section', 'language', 'size', 'installed_kb', 'depends', 'summary']);
 
@@ -58,9 +44,19 @@ const SHOWN = /** @type {const} */ (['name', 'section', 'language', 'size', 'ins
  * @typedef {object} Change
  * @property {number} id
  * @property {Date} time what is searched at this time includes the change
- * @property {'load' | 'up' | 'undo'} kind
+ * @property {'load' | 'up' | 'undo' | 'stream' | 'unstream'} kind
  * @property {string | null} package
  * @property {string | null} query
+ */
+
+/**
+ * @typedef {object} Source
+ * @property {string | null} section null: all
+ * @property {number} rows taken
+ * @property {number} fileRows
+ * @property {number} bytes fetched
+ * @property {number} fileBytes
+ * @property {number} requests
  */
 
 /**
@@ -111,6 +107,14 @@ export class Store {
     #packages;
     /** @type {import('velta').RemoteTable<typeof CHANGES>} */
     #changes;
+    /** @type {import('velta').RemoteTable<typeof SOURCE>} */
+    #source;
+    /** Bytes of history that the last compaction left. */
+    #keptHistory = 0;
+    /** The id of the stream that runs. @type {number | null} */
+    #streaming = null;
+    /** A compaction that is under way. @type {Promise<void> | null} */
+    #trimming = null;
 
     /** @param {StoreOptions} options */
     static async open(options) {
@@ -125,6 +129,9 @@ export class Store {
         this.#database = await openWorker(NAME, { init: this.#init, ...(storage ? { storage } : {}) });
         this.#packages = await this.#database.table('packages', PACKAGES);
         this.#changes = await this.#database.table('changes', CHANGES);
+        this.#source = await this.#database.table('source', SOURCE);
+        this.#keptHistory = 0;
+        await this.#endLostStream();
     }
 
     /** How the module is started, in the worker and here. */
@@ -148,31 +155,36 @@ export class Store {
     }
 
     /**
-     * Puts the packages in, a batch at a time.
-     * @param {import('./files.js').Package[]} packages
-     * @param {Uint16Array} vectors float16 bits
-     * @param {{ signal: AbortSignal, onProgress: (done: number, total: number) => void }} options
+     * Fills the empty store from the Parquet file. The load worker has the store meanwhile.
+     * @param {import('./loading.js').Loader} loader
+     * @param {string | null} section null: all
      */
-    async load(packages, vectors, { signal, onProgress }) {
-        for (let from = 0; from < packages.length; from += BATCH) {
-            signal.throwIfAborted();
-            const rows = packages.slice(from, from + BATCH);
-            await this.#packages.insertColumns({
-                name: rows.map((row) => row.name),
-                section: rows.map((row) => row.section),
-                language: rows.map((row) => row.language),
-                size: rows.map((row) => row.size),
-                installed_kb: rows.map((row) => row.installed_kb),
-                size_class: rows.map((row) => Math.floor(Math.log2(Math.max(1, row.installed_kb)))),
-                depends: rows.map((row) => row.depends),
-                summary: rows.map((row) => row.summary),
-                embedding: vectors.slice(from * DIMENSIONS, (from + rows.length) * DIMENSIONS),
-            });
-            onProgress(from + rows.length, packages.length);
+    async load(loader, section) {
+        const storage = this.#place;
+        await this.close();
+        try {
+            await loader.load({ name: NAME, storage, init: this.#init, section });
+        } finally {
+            await this.#open();
         }
-        signal.throwIfAborted();
-        const { time } = await this.#database.stats();
-        await this.#changes.insert({ id: 0, time: time ?? new Date(), kind: 'load', package: null, query: null });
+    }
+
+    /**
+     * Where the packages came from, and what it took; null: this is not known.
+     * @returns {Promise<Source | null>}
+     */
+    async source() {
+        const row = await this.#source.get(0);
+        return (
+            row && {
+                section: row.section,
+                rows: Number(row.rows),
+                fileRows: Number(row.file_rows),
+                bytes: Number(row.bytes_fetched),
+                fileBytes: Number(row.file_bytes),
+                requests: Number(row.requests),
+            }
+        );
     }
 
     /**
@@ -204,7 +216,29 @@ export class Store {
     }
 
     /**
-     * The first packages that pass the filters, in the order of the data, and how many pass.
+     * Like search, of now; the answer comes, and comes again whenever it has changed. Gives what ends it.
+     * @param {Float32Array} query
+     * @param {View} view
+     * @param {number} k
+     * @param {(answer: { packages: Found[], explain: import('velta').Explain }) => void} onAnswer
+     * @param {(error: Error) => void} onError
+     */
+    async watch(query, view, k, onAnswer, onError) {
+        const options = {
+            ...{ k, ef: CANDIDATES, where: conditionOf(view), select: [...SHOWN] },
+            interval: LIVE_INTERVAL,
+        };
+        return this.#packages.watch(query, options, (found, error) => {
+            if (error) return onError(error);
+            onAnswer({
+                packages: found.map((hit) => /** @type {Found} */ ({ ...hit.values, score: hit.score })),
+                explain: found.explain,
+            });
+        });
+    }
+
+    /**
+     * The first packages that pass the filters, by name, and how many pass.
      * @param {View} view
      * @param {number} limit
      */
@@ -212,6 +246,7 @@ export class Store {
         const query = this.#packages.where(conditionOf(view));
         const [rows, matching] = await Promise.all([
             query
+                .orderBy('place')
                 .select(...SHOWN)
                 .limit(limit)
                 .toArray(),
@@ -254,6 +289,104 @@ export class Store {
         const chain = await this.#packages.chain(name);
         const time = chain.find((item) => item.id === id)?.time ?? new Date();
         await this.#changes.insert({ id, time, kind, package: name, query: text });
+        await this.#database.tag(String(id));
+    }
+
+    // ---- the stream
+
+    /** Deltas of the simulated stream that were applied, ever. */
+    async streamed() {
+        return this.#packages.streamPosition(STREAM);
+    }
+
+    /**
+     * Makes a pool whose other end, a producer's, `produce` gets, and applies what comes through it until the producer
+     * ends it; the stream is a change, which ends with it.
+     * @param {(what: { end: import('velta').PoolEnd, transfer: Transferable[], names: string[], dimensions: number,
+     *     first: number }) => void} produce
+     * @param {{ signal: AbortSignal, onProgress: (count: number) => void }} options count: deltas of this call so far
+     */
+    async stream(produce, { signal, onProgress }) {
+        const names = /** @type {string[]} */ (await this.#packages.all().keys());
+        const first = (await this.streamed()) + 1;
+        const id = await this.#note('stream');
+        const pool = new SharedDeltaPool();
+        this.#streaming = id;
+        try {
+            produce({ ...pool.otherEnd(), names, dimensions: DIMENSIONS, first });
+            await pool.drain(this.#packages, { stream: STREAM, batchSize: BATCH, signal, onProgress });
+        } finally {
+            pool.close();
+            this.#streaming = null;
+            // A compaction that is under way does not keep this stream's end.
+            await this.#trimming?.catch(() => undefined);
+            await this.#endStream(id);
+        }
+    }
+
+    /**
+     * Writes down that something begins to happen now, or has just happened.
+     * @param {'stream' | 'unstream'} kind
+     */
+    async #note(kind) {
+        const { time, sequence } = await this.#database.stats();
+        // Deltas have numbers of the same row, so an id is used once.
+        const id = sequence + 1;
+        await this.#changes.insert({ id, time: time ?? new Date(), kind, package: null, query: null });
+        return id;
+    }
+
+    /**
+     * The stream's moment becomes the one after its last delta, and gets its tag.
+     * @param {number} id
+     */
+    async #endStream(id) {
+        const { time } = await this.#database.stats();
+        await this.#changes.update(id, { time: time ?? new Date() });
+        await this.#database.tag(String(id));
+        await this.#database.flush();
+    }
+
+    /** A stream whose page went away has no tag yet. */
+    async #endLostStream() {
+        const last = (await this.changes()).at(-1);
+        if (last?.kind !== 'stream') return;
+        try {
+            await this.#database.tagTime(String(last.id));
+        } catch (error) {
+            if (!(error instanceof VeltaError) || error.code !== 'NOT_FOUND') throw error;
+            await this.#endStream(last.id);
+        }
+    }
+
+    /** Sets every vector to what it was before the streams since the last other change: one change, all or none. */
+    async undoStream() {
+        const before = (await this.changes()).filter(({ kind }) => kind !== 'stream').at(-1);
+        if (!before) return;
+        const rows = await this.#packages.all().rows();
+        const { embedding } = await this.#packages.getColumns(rows, ['embedding'], { at: before.time });
+        const names = await this.#packages.all().keys();
+        await this.#packages.updateMany(names, { embedding });
+        const id = await this.#note('unstream');
+        await this.#database.tag(String(id));
+        await this.#database.flush();
+    }
+
+    /** Lets the history between the changes go when the stream that runs has made much of it. */
+    async trimHistory() {
+        if (this.#streaming === null || this.#trimming) return;
+        this.#trimming = this.#trim(this.#streaming).finally(() => (this.#trimming = null));
+        await this.#trimming;
+    }
+
+    /** @param {number} streaming id of the stream that runs */
+    async #trim(streaming) {
+        const { historyBytes, memoryBudgetBytes } = await this.#database.stats();
+        const most = Math.min(MOST_HISTORY.bytes, memoryBudgetBytes * MOST_HISTORY.share);
+        if (historyBytes - this.#keptHistory < most) return;
+        const ended = (await this.changes()).filter(({ id }) => id !== streaming);
+        await this.#database.compact({ keepTags: ended.map(({ id }) => String(id)) });
+        this.#keptHistory = (await this.#database.stats()).historyBytes;
     }
 
     /**

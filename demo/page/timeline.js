@@ -6,6 +6,8 @@ import { byId, make, moment, several } from './dom.js';
 /** @param {Change} change */
 function describe(change) {
     if (change.kind === 'load') return 'as loaded';
+    if (change.kind === 'stream') return 'after a stream of deltas';
+    if (change.kind === 'unstream') return 'after the stream was undone';
     const what = change.kind === 'up' ? 'thumbs-up for' : 'taken back for';
     return `after the ${what} ${change.package}`.replace('after the taken', 'after it was taken');
 }

@@ -5,21 +5,29 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { build, chromium, chromiumOptions, developmentPackage, root, temporaryFolder } from '../package/lib/tools.mjs';
 
-/** Starts demo/serve.mjs on any free port: { address, stop }. */
+/**
+ * Starts demo/serve.mjs on any free port: { address, sent, stop }. sent: the files that were sent, { status, bytes,
+ * path, range } by the server's own count.
+ */
 export async function startServer() {
     const dist = process.env.VELTA_DEMO_PACKAGE ?? join(build, 'package/dist');
     if (!existsSync(join(dist, 'velta.js'))) throw new Error(`there is no package in ${dist}: run make package`);
-    const program = spawn(process.execPath, [join(root, 'demo/serve.mjs'), '--port', '0', '--package', dist], {
+    const data = join(build, 'demo/data');
+    if (!existsSync(join(data, 'packages.parquet'))) throw new Error(`there is no data in ${data}: run make demo`);
+    const places = ['--package', dist, '--data', data];
+    const program = spawn(process.execPath, [join(root, 'demo/serve.mjs'), '--port', '0', '--log', ...places], {
         stdio: ['ignore', 'pipe', 'inherit'],
     });
+    const sent = [];
     const address = await new Promise((found, fail) => {
-        let text = '';
-        program.stdout.on('data', (part) => {
-            text += part;
-            const said = /http:\/\/localhost:\d+\//.exec(text);
+        createInterface({ input: program.stdout }).on('line', (line) => {
+            const said = /http:\/\/localhost:\d+\//.exec(line);
             if (said) found(said[0]);
+            const [, status, bytes, path, range] = /^(\d{3}) (\d+) (\S+) (.*)$/.exec(line) ?? [];
+            if (status) sent.push({ status: Number(status), bytes: Number(bytes), path, range });
         });
         program.on('exit', (code) => fail(new Error(`the server ended with ${code}`)));
     });
@@ -28,7 +36,7 @@ export async function startServer() {
         program.kill('SIGINT');
         return ended;
     };
-    return { address, stop };
+    return { address, sent, stop };
 }
 
 /** Runs in the page before anything else. */
@@ -80,6 +88,15 @@ export class Visitor {
     /** Opens the page and waits until it can be used. @param {string} [wishes] what follows the address */
     async open(wishes = '') {
         await this.page.goto(this.address + wishes);
+        await this.page.waitForSelector('.is-ready, #loading-button:enabled', { state: 'attached' });
+        if (await this.page.isVisible('#loading-button')) await this.load();
+    }
+
+    /** Loads the packages where the page asks which. @param {string} [section] default all */
+    async load(section = '') {
+        await this.page.waitForSelector('#loading-button:enabled:text("Load the packages")');
+        await this.page.selectOption('#loading-section', section);
+        await this.page.click('#loading-button');
         await this.ready();
     }
 

@@ -6,146 +6,33 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { build, clean, modules, root, temporaryFolder } from '../package/lib/tools.mjs';
+import { modules, root, temporaryFolder } from '../package/lib/tools.mjs';
 import { namelessControls, smallTargets, tooWide, weakContrast } from './audits.mjs';
-import { Visitor, startServer } from './driver.mjs';
-import { DIMENSIONS, cosine, countBy, dependsClass, nearest, readExpected, sizeClass } from './expected.mjs';
+import './cases_loading.mjs';
+import './cases_stream.mjs';
+import { Visitor } from './driver.mjs';
+import { DIMENSIONS, cosine, countBy, dependsClass, nearest, sizeClass } from './expected.mjs';
+import { checkQuiet, dist, expected, notes, ranking, runTests, screenshot, test, vote } from './suite.mjs';
 
-const keep = process.argv.includes('--keep');
-const wanted = process.argv.slice(2).find((word) => !word.startsWith('--')) ?? '';
-const shots = join(build, 'demo');
-const dist = process.env.VELTA_DEMO_PACKAGE ?? join(build, 'package/dist');
 const DEPENDS = ['nothing', '1\u20132', '3\u20135', '6\u201310', '11 or more'];
-const expected = await readExpected();
-const server = await startServer();
-const tests = [];
-const notes = [];
 
-/** @param {object} [options] of the visitor; wishes: what follows the address */
-function test(name, options, run) {
-    tests.push({ name, options, run });
-}
-
-async function screenshot(page, name) {
-    await mkdir(shots, { recursive: true });
-    // As it looks at rest: the index is linked, nothing moves, and the mouse points at nothing.
-    await page.mouse.move(5, 5);
-    await page.waitForFunction(() =>
-        [...document.querySelectorAll('#log-facts div')].some((fact) =>
-            /^\s*To be linked\s*0\s*$/.test(fact.textContent),
-        ),
-    );
-    await page.waitForTimeout(500);
-    await page.screenshot({ path: join(shots, `${name}.png`) });
-    if (keep) {
-        await mkdir(join(root, 'docs/images'), { recursive: true });
-        await copyFile(join(shots, `${name}.png`), join(root, 'docs/images', `${name}.png`));
-    }
-}
-
-/** What must hold whatever was done: no complaint, no shift that the visitor did not ask for, nothing refused. */
-async function checkQuiet(visitor) {
-    assert.deepEqual(visitor.complaints, []);
-    const { shifts, violations } = await visitor.seen();
-    assert.deepEqual(violations, []);
-    const unasked = shifts.filter((shift) => !shift.hadRecentInput);
-    const sum = unasked.reduce((total, shift) => total + shift.value, 0);
-    assert.ok(sum < 0.005, `the layout shifted by ${sum.toFixed(4)}: ${JSON.stringify(unasked)}`);
-    return { unasked: sum, all: shifts.reduce((total, shift) => total + shift.value, 0) };
-}
-
-// ---- the page and its server
+// ---- the page
 
 test('the modules are sound to the type checker', null, async () => {
     const folder = await temporaryFolder();
     const config = JSON.parse(await readFile(join(root, 'demo/tsconfig.json'), 'utf8'));
-    config.compilerOptions.paths = { velta: [join(dist, 'types/index.d.ts')] };
+    config.compilerOptions.paths = {
+        velta: [join(dist, 'types/index.d.ts')],
+        'velta/parquet': [join(dist, 'types/parquet/index.d.ts')],
+    };
     config.include = [join(root, 'demo/page/*.js'), join(root, 'demo/velta.d.ts')];
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));
     const done = spawnSync(process.execPath, [join(modules, 'typescript/bin/tsc'), '-p', folder], { encoding: 'utf8' });
     assert.equal(done.stdout + done.stderr, '');
     assert.equal(done.status, 0);
-});
-
-test('the server keeps to its folders and sends a strict policy', null, async () => {
-    const get = (path, method = 'GET') =>
-        new Promise((done, fail) => {
-            // Node's own request leaves the path as it is; fetch would tidy it.
-            const { hostname, port } = new URL(server.address);
-            request({ hostname, port, path, method }, (response) => {
-                response.resume();
-                response.on('end', () => done(response));
-            })
-                .on('error', fail)
-                .end();
-        });
-    for (const path of [
-        '/../serve.mjs',
-        '/%2e%2e/serve.mjs',
-        '/data/..%2f..%2fMakefile',
-        '/.git',
-        '/nothing.js',
-        '/%',
-        '/data/%00',
-        '//etc/passwd',
-        '/data/',
-    ]) {
-        assert.equal((await get(path)).statusCode, 404, path);
-    }
-    assert.equal((await get('/', 'POST')).statusCode, 405);
-    const page = await get('/');
-    const policy = page.headers['content-security-policy'];
-    assert.match(policy, /default-src 'none'/);
-    assert.match(policy, /script-src 'self' 'wasm-unsafe-eval' 'sha256-[^']+';/);
-    assert.doesNotMatch(policy, /'unsafe-(inline|eval)'/);
-    assert.equal((await get('/velta/velta.js')).headers['content-type'], 'text/javascript; charset=utf-8');
-    assert.equal((await get('/velta/wasm/velta.simd128.wasm')).headers['content-type'], 'application/wasm');
-});
-
-test('--check says whether the page is there, and ends', null, async () => {
-    const check = (folder) =>
-        spawnSync(process.execPath, [join(root, 'demo/serve.mjs'), '--check', '--package', folder], {
-            encoding: 'utf8',
-            timeout: 30_000,
-        });
-    assert.equal(check(dist).status, 0);
-    assert.match(check(dist).stdout, /http:\/\/localhost:\d+\//);
-    assert.equal(check(await temporaryFolder()).status, 1);
-});
-
-// ---- the first visit
-
-test('the first visit loads with a bar that moves, and can be stopped and started again', {}, async (visitor) => {
-    const { page } = visitor;
-    await page.addInitScript(() => {
-        window.bars = [];
-        setInterval(() => {
-            const bar = document.getElementById('loading-bar');
-            if (bar?.checkVisibility()) window.bars.push(bar.value);
-        }, 5);
-    });
-    // Slow enough to be stopped in the middle of it.
-    await page.route('**/data/vectors.npy', async (route) => {
-        await new Promise((done) => setTimeout(done, 400));
-        await route.continue();
-    });
-    await page.goto(visitor.address);
-    await page.click('#loading-button:text("Cancel")');
-    await page.waitForSelector('#loading-button:text("Load the packages")');
-    assert.match(await visitor.text('#loading-step'), /nothing is kept/);
-    assert.equal(await page.evaluate(() => document.documentElement.classList.contains('is-ready')), false);
-    await page.click('#loading-button');
-    await visitor.ready();
-    const bars = await page.evaluate(() => window.bars);
-    assert.ok(new Set(bars).size >= 5, `the bar was seen at ${[...new Set(bars)]}`);
-    assert.equal(await visitor.text('#count'), '9,538 packages by name');
-    assert.equal(await page.evaluate(() => crossOriginIsolated), true);
-    assert.match(await visitor.fact('Kept in'), /^OPFS/);
-    notes.push(`layout shift of the first visit: ${(await checkQuiet(visitor)).unasked.toFixed(4)}`);
 });
 
 // ---- searching
@@ -347,18 +234,6 @@ test('more like this, and back', {}, async (visitor) => {
 
 // ---- changing, the past, keeping
 
-/** Thumbs-up for the package at a place (from 1); resolves when the list has it. */
-async function vote(visitor, place) {
-    const name = (await visitor.list())[place - 1].name;
-    const changes = Number(await visitor.page.getAttribute('#time', 'max'));
-    await visitor.page.click(`.package:nth-child(${place}) .up`);
-    await visitor.page.waitForFunction((n) => Number(document.getElementById('time').max) === n, changes + 1);
-    await visitor.settled();
-    return name;
-}
-
-const ranking = (list) => list.map(({ name, score }) => `${name} ${score}`);
-
 test('a thumbs-up moves the ranking at once, the slider shows the one before, and all is kept', {}, async (visitor) => {
     const { page } = visitor;
     await visitor.open();
@@ -465,7 +340,7 @@ test('a snapshot goes out, and comes in again after a reset; damaged and foreign
     await page.click('#reset');
     await page.evaluate(() => document.documentElement.classList.remove('is-ready'));
     await page.click('#message-ok');
-    await visitor.ready();
+    await visitor.load();
     const fresh = await visitor.list();
     assert.notDeepEqual(fresh, voted);
     assert.equal(await page.isDisabled('#time'), true);
@@ -621,6 +496,8 @@ test('everything can be done by keyboard, and the focus is seen', {}, async (vis
         'size-to',
         'more-languages',
         'more',
+        'stream-rate',
+        'stream-button',
         'export',
         'import',
         'reset',
@@ -736,32 +613,4 @@ test('a phone by night', { context: { ...phone.context, colorScheme: 'dark' } },
     usePhone(visitor, 'dark'),
 );
 
-// ---- running them
-
-let [passed, failed] = [0, 0];
-for (const { name, options, run } of tests.filter((one) => one.name.includes(wanted))) {
-    const started = performance.now();
-    let visitor = null;
-    try {
-        visitor = options && (await Visitor.arrive({ address: server.address, ...options }));
-        await run(visitor);
-        passed += 1;
-        console.log(`ok   ${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${name}`);
-    } catch (error) {
-        failed += 1;
-        console.log(`FAIL ${name}\n${error.stack}\ncomplaints: ${JSON.stringify(visitor?.complaints ?? [], null, 1)}`);
-        await visitor?.page
-            .screenshot({ path: join((await mkdir(shots, { recursive: true })) ?? shots, 'failed.png') })
-            .catch(() => undefined);
-    }
-    await visitor?.leave().catch(() => undefined);
-}
-if ((await server.stop()) !== 0) {
-    failed += 1;
-    console.log('FAIL the server did not end as it should');
-}
-await clean();
-for (const note of notes) console.log(`     ${note}`);
-if (passed + failed === 0) failed = 1;
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+await runTests();

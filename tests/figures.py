@@ -56,6 +56,7 @@ TABLE = [
     ('Hostile bytes do no harm', [
         Row('fuzz_inputs', 'inputs fuzzed under ASan and UBSan', 100_000, 10_000_000),
         Row('parquet_damaged', 'Parquet files damaged at random', 1_000),
+        Row('arrow_damaged', 'Arrow files damaged at random', 1_000),
         Row('fuzz_finds', 'crashes, hangs, leaks, wrong results'),
     ]),
     ('Answers are right', [

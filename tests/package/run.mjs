@@ -11,6 +11,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { arrowFile, readByArrow } from './lib/arrow_files.mjs';
 import { launch } from './lib/browsers.mjs';
 import { conclude } from './lib/outcomes.mjs';
 import { parquetFile } from './lib/parquet_files.mjs';
@@ -40,6 +41,11 @@ function page(map, scripts) {
 <script type="importmap">${map}</script>${scripts}</head><body></body></html>`;
 }
 
+/** Files that specs read, by name. */
+async function fileByName(name) {
+    return countedBytes(name) ?? (await parquetFile(name)) ?? arrowFile(name);
+}
+
 async function startSite(project, isolated, driver) {
     const map = await importMap(project);
     const html = (body) => () => ({ type: 'text/html; charset=utf-8', body });
@@ -54,11 +60,15 @@ async function startSite(project, isolated, driver) {
                 join(root, path),
             ]),
         ),
-        handlers: { '/ranges/': rangeHandler(async (name) => countedBytes(name) ?? parquetFile(name)) },
+        handlers: { '/ranges/': rangeHandler(fileByName) },
         routes: {
             '/run.html': html(page(map, `${mocha}<script type="module" src="/support/page.js"></script>`)),
             '/realm.html': html(page(map, '<script type="module" src="/support/realm_page.js"></script>')),
             '/none.ico': () => ({ type: 'image/x-icon' }),
+            '/arrow/read': async (request) => ({
+                type: 'application/json',
+                body: JSON.stringify(await readByArrow(Buffer.concat(await request.toArray()))),
+            }),
             ...badModules(project),
             ...driver,
         },

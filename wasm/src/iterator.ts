@@ -4,6 +4,7 @@
  */
 import type { Address } from './abi.js';
 import { VeltaError, checkOptions, describe, invalid } from './errors.js';
+import type { Instance } from './instance.js';
 import type { ColumnName, KeyOf, RowOf, Schema } from './schema.js';
 import { type Table, timeOf } from './table.js';
 import { type ColumnInfo, columnList, writeInt } from './values.js';
@@ -149,23 +150,29 @@ export class RowIterator<S extends Schema = Schema, R = RowOf<S>> implements Ite
         return this.#fetch(n);
     }
 
-    #fetch(n: number): R[] {
-        if (this.#done) return [];
+    /** Up to n next rows as the engine gives them; null at the end. @internal */
+    nextResult<T>(n: number, use: (instance: Instance, result: Address, rows: number) => T): T | null {
+        if (this.#done) return null;
         const { table, handle } = this.#held;
         if (handle === 0) throw new VeltaError('CLOSED', 'the iterator was closed');
-        const rows = table.database.run((instance) =>
+        const made = table.database.run((instance) =>
             table.result(
                 instance,
                 (out) => instance.exports.abi_iterator_next(handle, Math.min(n, 0xffffffff), out),
-                (result) =>
-                    table.rowsOf(instance, result, this.#columns, instance.exports.abi_result_count(result) >>> 0),
+                (result) => {
+                    const rows = instance.exports.abi_result_count(result) >>> 0;
+                    return rows === 0 ? null : { value: use(instance, result, rows) };
+                },
             ),
-        ) as R[];
-        if (rows.length === 0) {
-            this.#done = true;
-            this.close();
-        }
-        return rows;
+        );
+        if (made === null) this.close();
+        return made === null ? null : made.value;
+    }
+
+    #fetch(n: number): R[] {
+        const { table } = this.#held;
+        return (this.nextResult(n, (instance, result, rows) => table.rowsOf(instance, result, this.#columns, rows)) ??
+            []) as R[];
     }
 
     /** The next row. */

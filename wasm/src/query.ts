@@ -249,6 +249,11 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
         });
     }
 
+    /** What it reads of which table. @internal */
+    get source(): { readonly table: Table<S>; readonly columns: readonly ColumnInfo[] } {
+        return { table: this.#table, columns: this.#table.columnsOf(this.#state.select) };
+    }
+
     #read(columns: readonly ColumnInfo[]): Record<string, unknown>[] {
         const table = this.#table;
         table.open();

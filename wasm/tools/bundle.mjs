@@ -6,7 +6,7 @@
  *   worker.js         the worker of openWorker, an ES module on its own
  *   thread.js         the worker that links indexes beside others
  *   velta.single.js, velta.single.cjs   one file each: the simd128 module and the worker are inside, as text
- *   parquet.js, parquet.cjs   the entry velta/parquet
+ *   parquet.js, parquet.cjs, arrow.js, arrow.cjs   the entries velta/parquet and velta/arrow
  *
  * Nothing is left to resolve: no file imports another one or a package. Only the entries beside velta take the classes
  * that there must be one of, as VeltaError, from velta.js or velta.cjs.
@@ -64,7 +64,7 @@ function inlined(source, module, worker) {
 }
 
 // What entries beside velta have in common with it, by the names that index.ts exports.
-const SHARED = /^\.\.\/(velta_error|database|table|filter)\.js$|^\.\/velta_error\.js$/;
+const SHARED = /^\.\.\/(velta_error|database|table|query|filter)\.js$|^\.\/velta_error\.js$/;
 
 /** velta's own files, as an entry beside it sees them: what `velta` exports. */
 function beside(velta) {
@@ -80,14 +80,18 @@ function beside(velta) {
 export async function bundle({ source, modules, out }) {
     const index = join(source, 'index.ts');
     const worker = join(source, 'worker', 'entry.ts');
-    const parquet = join(source, 'parquet', 'index.ts');
     await Promise.all([
         build(options(index, join(out, 'velta.js'), named)),
         build(options(index, join(out, 'velta.cjs'), commonjs)),
         build(options(worker, join(out, 'worker.js'))),
         build(options(join(source, 'thread.ts'), join(out, 'thread.js'))),
-        build(options(parquet, join(out, 'parquet.js'), { ...named, plugins: [beside('./velta.js')] })),
-        build(options(parquet, join(out, 'parquet.cjs'), { ...commonjs, plugins: [beside('./velta.cjs')] })),
+        ...['parquet', 'arrow'].flatMap((name) => {
+            const entry = join(source, name, 'index.ts');
+            return [
+                build(options(entry, join(out, `${name}.js`), { ...named, plugins: [beside('./velta.js')] })),
+                build(options(entry, join(out, `${name}.cjs`), { ...commonjs, plugins: [beside('./velta.cjs')] })),
+            ];
+        }),
     ]);
     // The worker within the single file takes its module from the page, so it is not in there twice.
     const single = join(source, 'single.ts');

@@ -46,6 +46,7 @@ function manifest(version) {
             '.': entry('velta'),
             './single': entry('velta.single'),
             './parquet': entry('parquet', 'parquet/index.d.ts'),
+            './arrow': entry('arrow', 'arrow/index.d.ts'),
             './worker': { types: './dist/types/worker/entry.d.ts', default: './dist/worker.js' },
             './wasm/*': './dist/wasm/*',
             './package.json': './package.json',
@@ -88,13 +89,19 @@ async function printSizes() {
     }
 }
 
-/** The licences of what is bundled into velta/parquet. */
+/** The licences of what is bundled into the entries beside velta. */
 async function bundledLicences() {
-    const texts = ['hyparquet', 'hyparquet-compressors', 'fzstd'].map(async (name) => {
-        return `${name}\n\n${await readFile(join(wasm, 'node_modules', name, 'LICENSE'), 'utf8')}`;
-    });
-    const head = 'parquet.js and parquet.cjs contain parts of these libraries.\n\n';
-    await writeFile(join(dist, 'parquet.LICENSES.txt'), head + (await Promise.all(texts)).join('\n'));
+    const bundled = {
+        parquet: ['hyparquet', 'hyparquet-compressors', 'fzstd'],
+        arrow: ['@uwdata/flechette', 'fzstd'],
+    };
+    for (const [entry, names] of Object.entries(bundled)) {
+        const texts = names.map(async (name) => {
+            return `${name}\n\n${await readFile(join(wasm, 'node_modules', name, 'LICENSE'), 'utf8')}`;
+        });
+        const head = `${entry}.js and ${entry}.cjs contain parts of these libraries.\n\n`;
+        await writeFile(join(dist, `${entry}.LICENSES.txt`), head + (await Promise.all(texts)).join('\n'));
+    }
 }
 
 async function fill() {

@@ -30,6 +30,7 @@ describe('the installed package', () => {
             '.',
             './single',
             './parquet',
+            './arrow',
             './worker',
             './wasm/*',
             './package.json',

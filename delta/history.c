@@ -125,15 +125,9 @@ const struct history_head *history_find(const struct history *history, uint32_t 
     return head->key != HISTORY_NO_POSITION ? head : NULL;
 }
 
-void history_prefetch(const struct history *history, uint32_t row, uint32_t column, bool entry) {
+void history_prefetch(const struct history *history, uint32_t row, uint32_t column) {
     if (history->head_capacity == 0) return;
-    const uint64_t key = history_key(row, column);
-    const struct history_head *head = &history->heads[(size_t)hash_integer(key) & (history->head_capacity - 1)];
-    if (!entry) {
-        __builtin_prefetch(head);
-    } else if (head->key == key) {
-        __builtin_prefetch(history_at(history, head->position));
-    }
+    __builtin_prefetch(&history->heads[(size_t)hash_integer(history_key(row, column)) & (history->head_capacity - 1)]);
 }
 
 /* ---- promises */
@@ -220,7 +214,9 @@ enum velta_status history_promise(struct history *history, uint64_t size_bytes, 
 
 /* ---- appending */
 
-struct history_entry *history_append(struct history *history, const struct history_entry *head) {
+/* Appends an entry whose chain hangs in `slot`; NULL: it has none. */
+static struct history_entry *append_to(struct history *history, const struct history_entry *head,
+                                       struct history_head *slot) {
     size_t size_bytes = head->size_bytes;
     if (history->used_chunks == 0) history->used_chunks = 1;
     struct history_chunk *chunk = &history->chunks[history->used_chunks - 1];
@@ -234,6 +230,7 @@ struct history_entry *history_append(struct history *history, const struct histo
     struct history_entry *entry = (struct history_entry *)(void *)(chunk->bytes + chunk->used_bytes);
     memset((uint8_t *)entry + size_bytes - 8, 0, 8); /* the padding is in there; the rest is about to be written */
     *entry = *head;
+    entry->previous = HISTORY_NO_POSITION;
     chunk->used_bytes += size_bytes;
     history->end += size_bytes;
     history->entry_count++;
@@ -242,18 +239,25 @@ struct history_entry *history_append(struct history *history, const struct histo
     while (history->part_count <= position / HISTORY_PART_BYTES) {
         history->part_first[history->part_count++] = position;
     }
-    entry->previous = HISTORY_NO_POSITION;
-    if (entry->type != HISTORY_BIRTH) {
-        uint64_t key = history_key(entry->row, entry->column);
-        struct history_head *slot = &history->heads[head_slot(history, key)];
+    if (slot != NULL) {
         if (slot->key == HISTORY_NO_POSITION) {
             history->head_count++;
         } else {
             entry->previous = slot->position;
         }
-        *slot = (struct history_head){key, position, entry->sequence};
+        *slot = (struct history_head){.key = history_key(entry->row, entry->column),
+                                      .position = position,
+                                      .sequence = entry->sequence,
+                                      .depth = entry->depth,
+                                      .flags = entry->flags};
     }
     return entry;
+}
+
+struct history_entry *history_append(struct history *history, const struct history_entry *head) {
+    bool chained = head->type != HISTORY_BIRTH;
+    return append_to(history, head,
+                     chained ? &history->heads[head_slot(history, history_key(head->row, head->column))] : NULL);
 }
 
 void history_note(struct history *history, const struct history_entry *entry) {
@@ -422,26 +426,26 @@ static void push_scalar(struct history *history, const struct change *change, co
  * delta: what is about to happen to the vector; operation DENSE with values NULL: it becomes NULL; half: its values are
  * f16.
  */
-static void push_vector(struct history *history, const struct change *change, const struct column *column,
-                        const struct vector_delta *delta, bool half, history_vector_function *codes_vector,
-                        void *context) {
+static void push_vector(struct history *history, const struct change *change, uint64_t sequence,
+                        const struct column *column, const struct vector_delta *delta, bool half,
+                        history_vector_function *codes_vector, void *context) {
     const uint32_t dimensions = column->spec.dimensions;
-    const struct history_head *chain = history_find(history, delta->row, change->column);
+    struct history_head *chain = &history->heads[head_slot(history, history_key(delta->row, change->column))];
     struct history_entry head = entry_of(change, HISTORY_VECTOR, delta->row, change->column);
     bool null = column_is_null(column, delta->row);
     bool codes_only = is_codes_only(column);
-    const struct history_entry *before = chain != NULL ? history_at(history, chain->position) : NULL;
     /* A delta merged by compaction is not known: nothing can be composed through it. */
-    bool composed = before != NULL && (before->flags & HISTORY_OPERATION) != 0;
-    unsigned depth = composed ? before->depth + 1u : 0;
+    bool composed = chain->key != HISTORY_NO_POSITION && (chain->flags & HISTORY_OPERATION) != 0;
+    unsigned depth = composed ? chain->depth + 1u : 0;
     bool has_base = !null && (!composed || codes_only || depth >= history->checkpoint_interval);
+    head.sequence = sequence;
     head.flags = (uint8_t)((unsigned)delta->operation | (delta->set ? HISTORY_SET : 0) |
                            (has_base ? HISTORY_HAS_BASE : 0) | (null ? HISTORY_BEFORE_NULL : 0));
     head.depth = (uint16_t)(null || has_base ? 0 : depth);
     head.count = dimensions << 16 | delta->count;
     head.metadata_bytes = delta->metadata_bytes;
     head.size_bytes = (uint32_t)history_vector_bytes(delta, has_base, dimensions);
-    float *at = (float *)(void *)(history_append(history, &head) + 1);
+    float *at = (float *)(void *)(append_to(history, &head, chain) + 1);
     if (has_base && codes_only) {
         codes_vector(context, change->column, delta->row, at);
     } else if (has_base) {
@@ -480,7 +484,7 @@ static void push_set(struct history *history, const struct table *table, const s
             whole.count = column->spec.dimensions;
             whole.values = (const float *)(const void *)((const char *)values->data + i * width);
         }
-        push_vector(history, change, column, &whole, half, codes_vector, context);
+        push_vector(history, change, change->sequence, column, &whole, half, codes_vector, context);
     }
 }
 
@@ -492,7 +496,7 @@ static void push_deaths(struct history *history, const struct table *table, cons
         for (uint32_t i = 0; is_codes_only(table->columns[c]) && i < change->row_count; i++) {
             struct vector_delta gone = {.operation = DELTA_DENSE, .set = true, .row = change->rows[i]};
             if (column_is_null(table->columns[c], gone.row)) continue;
-            push_vector(history, &at_column, table->columns[c], &gone, false, codes_vector, context);
+            push_vector(history, &at_column, change->sequence, table->columns[c], &gone, false, codes_vector, context);
         }
     }
     for (uint32_t i = 0; i < change->row_count; i++) {
@@ -503,7 +507,6 @@ static void push_deaths(struct history *history, const struct table *table, cons
 
 void history_push(struct history *history, const struct table *table, const struct change *change,
                   history_vector_function *codes_vector, void *context) {
-    struct change one = *change;
     history->pushing = true;
     switch (change->kind) {
     case CHANGE_ROWS_INSERT: {
@@ -525,9 +528,8 @@ void history_push(struct history *history, const struct table *table, const stru
         break;
     case CHANGE_VECTORS:
         for (uint32_t i = 0; i < change->delta_count; i++) {
-            one.sequence = change->sequence + i;
-            push_vector(history, &one, table->columns[change->column], &change->deltas[i], false, codes_vector,
-                        context);
+            push_vector(history, change, change->sequence + i, table->columns[change->column], &change->deltas[i],
+                        false, codes_vector, context);
         }
         break;
     default:

@@ -44,11 +44,8 @@ void history_abandon(struct history *history);
 void history_push(struct history *history, const struct table *table, const struct change *change,
                   history_vector_function *codes_vector, void *context);
 
-/*
- * Asks the machine for the memory that a coming change of the row's column will touch: first where its chain hangs,
- * then (entry) the chain's last entry.
- */
-void history_prefetch(const struct history *history, uint32_t row, uint32_t column, bool entry);
+/* Asks the machine for the memory that a coming change of the row's column will touch: where its chain hangs. */
+void history_prefetch(const struct history *history, uint32_t row, uint32_t column);
 
 /*
  * The last sequence whose time is <= time_ms; HISTORY_GONE when that state is no longer kept; HISTORY_NOW when later.

@@ -64,6 +64,8 @@ struct history_head {
     uint64_t key; /* row << 32 | column; HISTORY_NO_POSITION: free */
     uint64_t position;
     uint64_t sequence; /* of the newest entry */
+    uint16_t depth;    /* its depth and flags, so that the next one need not look at it */
+    uint8_t flags;
 };
 
 struct history_run {

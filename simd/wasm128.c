@@ -283,9 +283,20 @@ static void wasm128_encode_codes(const float *v, size_t n, float lo, float inver
 }
 
 static void wasm128_min_max_f32(const float *v, size_t n, float *min, float *max) {
-    v128_t low = wasm_f32x4_splat(v[0]);
-    v128_t high = low;
+    /* Four of each, so that they do not wait for each other. */
+    v128_t low = wasm_f32x4_splat(v[0]), low1 = low, low2 = low, low3 = low;
+    v128_t high = low, high1 = low, high2 = low, high3 = low;
     size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        v128_t a = wasm_v128_load(v + i), b = wasm_v128_load(v + i + 4);
+        v128_t c = wasm_v128_load(v + i + 8), d = wasm_v128_load(v + i + 12);
+        low = wasm_f32x4_pmin(low, a), high = wasm_f32x4_pmax(high, a);
+        low1 = wasm_f32x4_pmin(low1, b), high1 = wasm_f32x4_pmax(high1, b);
+        low2 = wasm_f32x4_pmin(low2, c), high2 = wasm_f32x4_pmax(high2, c);
+        low3 = wasm_f32x4_pmin(low3, d), high3 = wasm_f32x4_pmax(high3, d);
+    }
+    low = wasm_f32x4_pmin(wasm_f32x4_pmin(low, low1), wasm_f32x4_pmin(low2, low3));
+    high = wasm_f32x4_pmax(wasm_f32x4_pmax(high, high1), wasm_f32x4_pmax(high2, high3));
     for (; i + 4 <= n; i += 4) {
         v128_t value = wasm_v128_load(v + i);
         low = wasm_f32x4_pmin(low, value);

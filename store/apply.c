@@ -242,11 +242,17 @@ void apply_abandon(struct velta *db) {
 /* ---- applying */
 
 void apply_prefetch(const struct snapshot_table *owner, uint32_t column_number, uint32_t row, bool deeper) {
+#if defined(__wasm__)
+    /* There is no instruction for it; finding the addresses alone only costs. */
+    (void)owner, (void)column_number, (void)row, (void)deeper;
+#else
     const struct column *column = owner->table->columns[column_number];
     if (row >= owner->table->row_count) {
         return; /* created in this batch */
     }
-    history_prefetch(owner->history, row, column_number, deeper);
+    if (!deeper) {
+        history_prefetch(owner->history, row, column_number);
+    }
     if (owner->indexes[column_number]) {
         hnsw_prefetch(owner->indexes[column_number], row, deeper);
     }
@@ -257,6 +263,7 @@ void apply_prefetch(const struct snapshot_table *owner, uint32_t column_number, 
             __builtin_prefetch(vector + at);
         }
     }
+#endif
 }
 
 void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,

@@ -5,11 +5,13 @@
  * batch may create a key, change it, delete it and create it again: while the batch is read, `births` knows the rows
  * that its creates will have, `deaths` those that are gone.
  *
- * Before anything is committed every delta is tried: on the stored vector itself when it is the only one of its row, on
- * a copy when the row has several or is created in the batch. What is tried is what will be applied: decoded to f32,
- * the delta, rounded to the column's element. (Codes-only vectors are encoded anew after every delta; that is not
- * repeated here, and apply.c holds the rest.)
+ * Before anything is committed it is made sure that every vector stays finite. The usual deltas on f32 cannot make one
+ * infinite whatever it holds, and no vector is looked at. In a batch with others every delta is tried: on the stored
+ * vector itself when it is the only one of its row, on a copy when the row has several or is created in the batch. What
+ * is tried is what will be applied: decoded to f32, the delta, rounded to the column's element. (Codes-only vectors are
+ * encoded anew after every delta; that is not repeated here, and apply.c holds the rest.)
  */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +19,8 @@
 #include "store/write.h"
 
 enum { FEW_DELTAS = 16, RUN_BYTES = 1 << 20 };
+/* Half the step between the two largest floats: less than that added to any float rounds to a finite one. */
+#define HARMLESS 0x1p103F
 
 /* ---- trying deltas on vectors */
 
@@ -130,8 +134,6 @@ static enum velta_status try_among_others(struct trial *trial, struct touched *t
 
 static enum velta_status trial_begin(struct trial *trial, const struct vector_delta *deltas, size_t count,
                                      struct velta_error *error) {
-    trial->column = trial->owner->table->columns[trial->column_number];
-    trial->dimensions = trial->column->spec.dimensions;
     enum velta_status status = apply_reserve_scratch(trial->db, trial->dimensions, error);
     if (!status && trial->column->spec.element == VELTA_F16) {
         trial->half = batch_allocate(trial->arena, trial->dimensions, sizeof *trial->half, error);
@@ -140,18 +142,60 @@ static enum velta_status trial_begin(struct trial *trial, const struct vector_de
     return status || count == 1 ? status : count_touched(trial, deltas, count, error);
 }
 
+static enum velta_status check_present(const struct trial *trial, const struct vector_delta *deltas, size_t i,
+                                       struct velta_error *error) {
+    uint32_t row = deltas[i].row;
+    if (row < trial->owner->table->row_count && column_is_null(trial->column, row)) {
+        return velta_fail(error, VELTA_NOT_FOUND, i, "row %u has no vector in column '%.80s' to change", row,
+                          trial->column->spec.name);
+    }
+    return VELTA_OK;
+}
+
+/* Whether a delta leaves every finite vector of f32 finite. */
+static bool keeps_finite(const struct trial *trial, const struct vector_delta *delta) {
+    float low = delta->amount;
+    float high = delta->amount;
+    if (delta->operation == DELTA_SCALE) {
+        return fabsf(delta->amount) <= 1.0F;
+    }
+    if (delta->set || (delta->operation != DELTA_OFFSET && delta->count == 0)) {
+        return true; /* what is given is finite */
+    }
+    if (delta->operation != DELTA_OFFSET) {
+        trial->db->simd->min_max_f32(delta->values, delta->count, &low, &high);
+    }
+    return low > -HARMLESS && high < HARMLESS;
+}
+
+/* The usual deltas on f32: nothing has to be tried. */
+static bool all_keep_finite(const struct trial *trial, const struct vector_delta *deltas, size_t count) {
+    bool all = trial->column->spec.element == VELTA_F32;
+    for (size_t i = 0; i < count && all; i++) {
+        all = keeps_finite(trial, &deltas[i]);
+    }
+    return all;
+}
+
 static enum velta_status try_deltas(struct trial *trial, const struct vector_delta *deltas, size_t count,
                                     struct velta_error *error) {
-    const char *name = trial->owner->table->columns[trial->column_number]->spec.name;
-    enum velta_status status = count > 0 ? trial_begin(trial, deltas, count, error) : VELTA_OK;
+    trial->column = trial->owner->table->columns[trial->column_number];
+    trial->dimensions = trial->column->spec.dimensions;
+    enum velta_status status = VELTA_OK;
+    if (all_keep_finite(trial, deltas, count)) {
+        for (size_t i = 0; i < count && !status; i++) {
+            status = check_present(trial, deltas, i, error);
+        }
+        return status;
+    }
+    status = trial_begin(trial, deltas, count, error);
     for (size_t i = 0; i < count && !status; i++) {
         const struct vector_delta *delta = &deltas[i];
-        bool stored = delta->row < trial->owner->table->row_count;
         apply_prefetch_deltas(trial->owner, trial->column_number, deltas, count, i);
         bool finite = true;
-        if (stored && column_is_null(trial->column, delta->row)) {
-            return velta_fail(error, VELTA_NOT_FOUND, i, "row %u has no vector in column '%.80s' to change", delta->row,
-                              name);
+        status = check_present(trial, deltas, i, error);
+        if (status) {
+            return status;
         }
         if (trial->replay && trial->column->spec.element == VELTA_CODES) {
             continue;
@@ -164,7 +208,8 @@ static enum velta_status try_deltas(struct trial *trial, const struct vector_del
         }
         if (!status && !finite) {
             status = velta_fail(error, VELTA_NOT_FINITE, i,
-                                "the vector of row %u in column '%.80s' would no longer be finite", delta->row, name);
+                                "the vector of row %u in column '%.80s' would no longer be finite", delta->row,
+                                trial->column->spec.name);
         }
     }
     return status;
@@ -227,11 +272,26 @@ static enum velta_status blame_delta(struct velta_error *error, enum velta_statu
 
 /* ---- checking one delta by itself */
 
+/* Without branches, so that the compiler makes vectors of it; what is wrong is looked for afterwards. */
+static bool sparse_is_good(const struct velta_delta *delta, uint32_t dimensions) {
+    uint32_t wrong = 0;
+    for (uint32_t k = 0; k < delta->count; k++) {
+        wrong |= !(fabsf(delta->values[k]) <= FLT_MAX);
+    }
+    for (uint32_t k = 1; k < delta->count; k++) {
+        wrong |= delta->indices[k] <= delta->indices[k - 1];
+    }
+    return wrong == 0 && (delta->count == 0 || delta->indices[delta->count - 1] < dimensions);
+}
+
 static enum velta_status check_sparse(const struct delta_batch *batch, size_t i, struct velta_error *error) {
     const struct velta_delta *delta = &batch->deltas[i];
     uint32_t dimensions = batch->column->spec.dimensions;
     if (delta->count > 0 && (!delta->indices || !delta->values)) {
         return fail_delta(error, VELTA_INVALID, i, "a sparse delta needs indices and values");
+    }
+    if (sparse_is_good(delta, dimensions)) {
+        return VELTA_OK;
     }
     for (uint32_t k = 0; k < delta->count; k++) {
         if (delta->indices[k] >= dimensions) {

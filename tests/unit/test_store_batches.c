@@ -2,6 +2,7 @@
  * Batches large and odd: every allocation of writing calls refused for batches of several sizes (which memory a batch
  * asks for depends on its size), values cut into slices anywhere, text keys in inserts and deltas, and every refusal.
  */
+#include <float.h>
 #include <math.h>
 
 #include "tests/unit/store_testing.h"
@@ -413,6 +414,78 @@ static void odd_deltas(void **state) {
     end_world(&world);
 }
 
+/*
+ * At the end of the floats: what cannot lead out of them is not tried, what can is, alone and among several of a row.
+ * The largest float plus half a step is the first that rounds to an infinity.
+ */
+static void deltas_at_the_largest_float(void **state) {
+    (void)state;
+    static const uint32_t both[] = {0, 299};
+    const float half = 0x1p103F;
+    const float below = nextafterf(half, 0);
+    const float step[] = {half, -half};
+    const float less[] = {below, -below};
+    static float most[DIMENSIONS], ones[DIMENSIONS], lasts[DIMENSIONS];
+    most[0] = FLT_MAX;
+    most[299] = -FLT_MAX;
+    for (size_t i = 0; i < DIMENSIONS; i++) {
+        ones[i] = i == 299 ? -below : below;
+        lasts[i] = i == 299 ? -half : 0;
+    }
+    struct world world;
+    struct velta_error error = {0};
+    make_world(&world, NULL);
+    struct velta_delta create = {
+        .operation = VELTA_DELTA_CREATE, .key = "a", .key_bytes = 1, .count = DIMENSIONS, .values = most};
+    assert_ok(velta_apply(world.table, "v", &create, 1, 0, NULL, &error), &error);
+    const struct {
+        enum velta_operation operation;
+        bool set;
+        float amount;
+        const float *values;
+        bool is_refused;
+    } cases[] = {
+        {VELTA_DELTA_SPARSE, false, 0, less, false},  {VELTA_DELTA_SPARSE, false, 0, step, true},
+        {VELTA_DELTA_SPARSE, true, 0, step, false},   {VELTA_DELTA_DENSE, false, 0, ones, false},
+        {VELTA_DELTA_DENSE, false, 0, lasts, true},   {VELTA_DELTA_DENSE, true, 0, most, false},
+        {VELTA_DELTA_OFFSET, false, below, 0, false}, {VELTA_DELTA_OFFSET, false, -half, 0, true},
+        {VELTA_DELTA_OFFSET, false, half, 0, true},   {VELTA_DELTA_SCALE, false, -1, 0, false},
+        {VELTA_DELTA_SCALE, false, 1, 0, false},      {VELTA_DELTA_SCALE, false, 1.0000001F, 0, true},
+        {VELTA_DELTA_SCALE, false, -2, 0, true},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        size_t c = i / 2;
+        bool among = i % 2 == 1;
+        bool is_sparse = cases[c].operation == VELTA_DELTA_SPARSE;
+        bool has_values = is_sparse || cases[c].operation == VELTA_DELTA_DENSE;
+        struct velta_delta whole = create;
+        whole.operation = VELTA_DELTA_DENSE;
+        whole.set = true;
+        struct velta_delta one = {.operation = cases[c].operation,
+                                  .set = cases[c].set,
+                                  .key = "a",
+                                  .key_bytes = 1,
+                                  .count = !has_values ? 0 : is_sparse ? 2 : DIMENSIONS,
+                                  .indices = is_sparse ? both : NULL,
+                                  .values = cases[c].values,
+                                  .amount = cases[c].amount};
+        struct velta_delta deltas[3] = {whole, one, one};
+        assert_ok(velta_apply(world.table, "v", &whole, 1, 0, NULL, &error), &error);
+        uint64_t before = digest(world.db);
+        enum velta_status status = velta_apply(world.table, "v", among ? deltas : &one, among ? 3 : 1, 0, NULL, &error);
+        assert_status(status, cases[c].is_refused ? VELTA_NOT_FINITE : VELTA_OK);
+        if (cases[c].is_refused) {
+            assert_int_equal(error.offset, among ? 1 : 0);
+            assert_true(digest(world.db) == before);
+        }
+        float found[DIMENSIONS];
+        assert_ok(velta_get_vector(world.table, "v", 0, 0, found, &error), &error);
+        for (size_t k = 0; k < DIMENSIONS; k++)
+            assert_true(isfinite(found[k]));
+    }
+    end_world(&world);
+}
+
 /* Keys of one batch: the same length, the same beginning, none at all; created, buried, created again. */
 static void text_keys_of_one_batch(void **state) {
     (void)state;
@@ -574,6 +647,7 @@ int main(void) {
         cmocka_unit_test(nulls_without_data_and_empty_texts),
         cmocka_unit_test(odd_batches),
         cmocka_unit_test(odd_deltas),
+        cmocka_unit_test(deltas_at_the_largest_float),
         cmocka_unit_test(text_keys_of_one_batch),
         cmocka_unit_test(a_batch_of_frames_can_be_cancelled),
         cmocka_unit_test(deltas_by_row_and_by_long_keys),

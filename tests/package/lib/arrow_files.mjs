@@ -1,11 +1,13 @@
 /*
- * Arrow IPC for the specs, written by others than velta: arrowFile(name) gives the bytes, made when they are first asked
- * for; null for another name. readByArrow(bytes) reads what velta wrote.
+ * Arrow IPC for the specs, written by others than velta: arrowFile(name) gives the bytes, made when they are first
+ * asked for; null for another name. readByArrow(bytes) reads what velta wrote.
  *
  *   arrow-js-file, arrow-js-stream   apache-arrow: the rows of support/parquet_rows.js in three batches, a dictionary
  *   arrow-rs-stream                  arrow-rs (parquet-wasm), from DuckDB's Parquet file
  *   packed-lz4, packed-zstd          the same by flechette, packed by support/arrow_packing.js
  *   arrow-types                      a few rows of every type that velta takes, by apache-arrow
+ *   arrow-dictionaries               a dictionary that grows, and one that is replaced
+ *   arrow-nulls                      a column of the type Null
  *   arrow-refused                    those that it does not
  */
 import { COLUMNS, DIMENSIONS, ROWS } from '../support/parquet_rows.js';
@@ -17,7 +19,10 @@ const library = () => developmentPackage('apache-arrow');
 
 /** Columns by name as [type, values], as one record batch. */
 function batchOf(arrow, schema, columns) {
-    const data = Object.entries(columns).map(([, [type, values]]) => arrow.vectorFromArray(values, type).data[0]);
+    const data = Object.values(columns).map(([type, values]) => {
+        if (Array.isArray(values)) return arrow.vectorFromArray(values, type).data[0];
+        return arrow.makeData({ type, data: values, nullCount: 0, length: values.length });
+    });
     const [{ length }] = data;
     const struct = arrow.makeData({ type: new arrow.Struct(schema.fields), nullCount: 0, length, children: data });
     return new arrow.RecordBatch(schema, struct);
@@ -107,6 +112,10 @@ async function types() {
                 date: [new arrow.DateMillisecond(), [new Date('1969-12-31'), null, new Date('2024-02-29')]],
                 second: [new arrow.TimestampSecond(), [-1000, null, 1000]],
                 milli: [new arrow.TimestampMillisecond(), [-1, null, 1]],
+                micro: [new arrow.TimestampMicrosecond(), BigInt64Array.of(-1n, -1000n, 1999n)],
+                nano: [new arrow.TimestampNanosecond(), BigInt64Array.of(-1n, -1_000_000n, 1_999_999n)],
+                utf8View: [new arrow.Utf8View(), ['', null, 'longer than twelve bytes €']],
+                bytesView: [new arrow.BinaryView(), [Uint8Array.of(1), null, new Uint8Array(40).fill(9)]],
                 word: [dictionary(new arrow.Utf8(), new arrow.Int8()), ['b', null, 'b']],
                 list32: [list(new arrow.Float32()), [[1, 2], null, [3, 4]]],
                 list64: [list(new arrow.Float64()), [[1, 2], null, [3, 4]]],
@@ -118,6 +127,41 @@ async function types() {
         ]),
         'file',
     );
+}
+
+/** A dictionary that grows from batch to batch, and one that is replaced. */
+async function dictionaries() {
+    const arrow = await library();
+    const word = (id) => new arrow.Dictionary(new arrow.Utf8(), new arrow.Int32(), id);
+    const first = arrow.vectorFromArray(['a', 'b'], new arrow.Utf8());
+    const more = first.concat(arrow.vectorFromArray(['c'], new arrow.Utf8()));
+    const other = arrow.vectorFromArray(['x', 'y'], new arrow.Utf8());
+    const types = { grown: word(1), replaced: word(2) };
+    const fields = Object.entries(types).map(([name, type]) => new arrow.Field(name, type, true));
+    const schema = new arrow.Schema(fields);
+    const column = (type, dictionary, indices) =>
+        arrow.makeData({ type, dictionary, data: Int32Array.from(indices), nullCount: 0, length: indices.length });
+    const batch = (...children) => {
+        const type = new arrow.Struct(fields);
+        return new arrow.RecordBatch(schema, arrow.makeData({ type, nullCount: 0, length: 2, children }));
+    };
+    const writer = new arrow.RecordBatchStreamWriter();
+    writer.write(batch(column(types.grown, first, [0, 1]), column(types.replaced, first, [0, 1])));
+    writer.write(batch(column(types.grown, more, [2, 0]), column(types.replaced, other, [0, 1])));
+    writer.finish();
+    return writer.toUint8Array();
+}
+
+/** A column of nothing but NULL, which needs no bytes, and one of a few numbers. */
+async function nulls() {
+    const arrow = await library();
+    const nothing = arrow.makeData({ type: new arrow.Null(), length: 3, nullCount: 3 });
+    const number = arrow.vectorFromArray([1, 2, 3], new arrow.Int32()).data[0];
+    const fields = [new arrow.Field('nothing', nothing.type, true), new arrow.Field('number', number.type, true)];
+    const schema = new arrow.Schema(fields);
+    const type = new arrow.Struct(fields);
+    const struct = arrow.makeData({ type, nullCount: 0, length: 3, children: [nothing, number] });
+    return arrow.tableToIPC(new arrow.Table(schema, [new arrow.RecordBatch(schema, struct)]), 'stream');
 }
 
 async function refused() {
@@ -169,6 +213,8 @@ const MAKERS = {
     'packed-zstd': () => packed('stream', 'ZSTD', packZstd),
     'arrow-rs-stream': rust,
     'arrow-types': types,
+    'arrow-dictionaries': dictionaries,
+    'arrow-nulls': nulls,
     'arrow-refused': refused,
 };
 const made = new Map();

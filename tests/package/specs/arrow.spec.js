@@ -1,6 +1,6 @@
 /*
- * velta/arrow: files of apache-arrow and arrow-rs into tables, tables out and back, what apache-arrow reads of them, and
- * files that are damaged at random.
+ * velta/arrow: files of apache-arrow and arrow-rs into tables, tables out and back, what apache-arrow reads of them,
+ * and files that are damaged at random.
  */
 import { expect } from 'chai';
 import { VeltaError, createDatabase, gt, init, key, required, vector } from 'velta';
@@ -121,17 +121,54 @@ describe('importArrow', function () {
             date: ['timestamp', new Date('1969-12-31'), new Date('2024-02-29')],
             second: ['timestamp', new Date(-1000), new Date(1000)],
             milli: ['timestamp', new Date(-1), new Date(1)],
+            micro: ['timestamp', new Date(-1), new Date(1), new Date(-1)],
+            nano: ['timestamp', new Date(-1), new Date(1), new Date(-1)],
+            utf8View: ['string', '', 'longer than twelve bytes €'],
+            bytesView: ['bytes', Uint8Array.of(1), new Uint8Array(40).fill(9)],
             word: ['string', 'b', 'b'],
             list32: ['vector', Float32Array.of(1, 2), Float32Array.of(3, 4)],
             list64: ['vector', Float32Array.of(1, 2), Float32Array.of(3, 4)],
             vector: ['vector', Float32Array.of(1, 2), Float32Array.of(3, 4)],
         };
         expect(Object.keys(table.schema)).to.deep.equal(Object.keys(wanted));
-        for (const [name, [type, first, last]] of Object.entries(wanted)) {
+        for (const [name, [type, first, last, second = null]] of Object.entries(wanted)) {
             expect(table.schema[name].type, name).to.equal(type);
-            expect(of(name), name).to.deep.equal([first, null, last]);
+            expect(of(name), name).to.deep.equal([first, second, last]);
         }
         expect(Object.is(of('f64')[0], -0)).to.equal(true);
+    });
+
+    it('dictionaries that grow and that are replaced', async () => {
+        const db = open();
+        const result = await importArrow(db, await bytesOf('arrow-dictionaries'), { table: 'words' });
+        expect(result).to.include({ rows: 4, batches: 2 });
+        expect(db.table('words').all().toArray()).to.deep.equal([
+            { grown: 'a', replaced: 'a' },
+            { grown: 'b', replaced: 'b' },
+            { grown: 'c', replaced: 'x' },
+            { grown: 'a', replaced: 'y' },
+        ]);
+    });
+
+    it('a column of nothing but NULL goes to a column of any type, and to no new one', async () => {
+        const bytes = await bytesOf('arrow-nulls');
+        const table = open().table('t', { number: 'int', nothing: vector(2) });
+        await importArrow(table.database, bytes, { table: 't' });
+        expect(table.all().toArray().at(-1)).to.deep.equal({ number: 3, nothing: null });
+        await rejected('TYPE', /'nothing'.*no type/, importArrow(open(), bytes, { table: 't' }));
+        // As many rows as one likes, of no bytes.
+        const wide = bytes.slice();
+        const view = new DataView(wide.buffer);
+        let changed = 0;
+        for (let at = 0; at + 8 <= wide.length; at += 4) {
+            if (view.getBigInt64(at, true) !== 3n) continue;
+            view.setBigInt64(at, 4_000_000_000n, true);
+            changed++;
+        }
+        expect(changed).to.be.at.least(4);
+        const few = { table: 't', columns: ['nothing'] };
+        await rejected('CORRUPT', /not as many bits/, importArrow(table.database, wide, few));
+        expect(table.rowCount).to.equal(3);
     });
 
     it('what there is no type for is refused by its column, and leaves no table', async () => {
@@ -469,7 +506,7 @@ describe('hostile bytes of Arrow', function () {
         expect(await outcome(stream.slice(0, -16))).to.equal('CORRUPT');
     });
 
-    for (const name of ['own-file', 'own-stream', 'arrow-types', 'arrow-refused', 'packed-lz4', 'packed-zstd']) {
+    for (const name of ['own-file', 'own-stream', 'arrow-types', 'arrow-dictionaries', 'packed-lz4', 'packed-zstd']) {
         it(`${name}, damaged at random: rows or a coded error`, async () => {
             const seed = Math.floor(Math.random() * 2 ** 32);
             const random = randomFrom(seed);

@@ -1,6 +1,6 @@
 /*
- * Packs bytes as frames that Arrow's buffers may be in, for tests of what unpacks them: LZ4 with real copies, which reach
- * into earlier blocks, and zstd's frame around bytes as they are.
+ * Packs bytes as frames that Arrow's buffers may be in, for tests of what unpacks them: LZ4 with real copies, which
+ * reach into earlier blocks, and zstd's frame around bytes as they are.
  */
 const BLOCK = 1 << 16;
 

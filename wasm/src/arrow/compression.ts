@@ -22,7 +22,7 @@ export function unpackedLength(packed: Uint8Array): number | null {
     return Number(length);
 }
 
-/** One block: literals, and copies of what was written before, which may lie in earlier blocks. Gives where it ended. */
+/** One block: literals, and copies of what was written before, also in earlier blocks. Gives where it ended. */
 function unpackBlock(block: Uint8Array, out: Uint8Array, start: number): number {
     let from = 0;
     let to = start;

@@ -614,6 +614,6 @@ function schemaOf(schema: ArrowSchema): ArrowSchema {
 
 /** Why a field cannot be taken. @internal */
 export function refusalOf(field: ArrowField): VeltaError {
-    const text = `column ${quoted(field.name ?? '')} of the Arrow data is ${typeName(field.type)}, for which there is no type`;
-    return new VeltaError('UNSUPPORTED', text);
+    const is = `column ${quoted(field.name ?? '')} of the Arrow data is ${typeName(field.type)}`;
+    return new VeltaError('UNSUPPORTED', `${is}, for which there is no type`);
 }

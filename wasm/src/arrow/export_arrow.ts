@@ -1,9 +1,9 @@
 /**
  * `exportArrow` and `exportArrowStream`: rows of a table or a query as Arrow IPC, batch by batch.
  *
- * A table's rows are read through an iterator, so that they are those of one moment (now, or `at`) also where a stream is
- * read slowly; a filter on the past is run over the rows of each batch, as the engine's filters are of now. A query's
- * rows are listed at the start and read by their numbers, in the query's order.
+ * A table's rows are read through an iterator, so that they are those of one moment (now, or `at`) also where a
+ * stream is read slowly; a filter on the past is run over the rows of each batch, as the engine's filters are of now.
+ * A query's rows are listed at the start and read by their numbers, in the query's order.
  */
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import type { Filter } from '../filter.js';
@@ -142,9 +142,9 @@ function* piecesOf({ columns, batches }: Plan, isFile: boolean): Generator<Uint8
 /**
  * Rows as the bytes of Arrow IPC, which importArrow, pandas, Polars, DuckDB and others read.
  *
- * `int` becomes Int64, `float` Float64, `bool` Bool, `string` Utf8, `bytes` Binary, `timestamp` Timestamp of milliseconds
- * in UTC, `vector` FixedSizeList of Float32. A table's rows come in the order of their keys (of their numbers, without a
- * key), a query's in its own.
+ * `int` becomes Int64, `float` Float64, `bool` Bool, `string` Utf8, `bytes` Binary, `timestamp` Timestamp of
+ * milliseconds in UTC, `vector` FixedSizeList of Float32. A table's rows come in the order of their keys (of their
+ * numbers, without a key), a query's in its own.
  *
  * @throws {VeltaError} INVALID, UNKNOWN_COLUMN, HISTORY_GONE, LIMIT for a batch of more than 2 GiB of text, CLOSED; of
  *     `where` SYNTAX, UNKNOWN_COLUMN, TYPE with the position in the text
@@ -169,8 +169,8 @@ export function exportArrow<S extends Schema>(
 }
 
 /**
- * {@link exportArrow} in the form of a stream of chunks, one record batch each, made as they are read: a body for `fetch`
- * or a `Response`, and a source of importArrow.
+ * {@link exportArrow} in the form of a stream of chunks, one record batch each, made as they are read: a body for
+ * `fetch` or a `Response`, and a source of importArrow.
  *
  * A table's rows are those of the moment when the first chunk is read; compaction waits until the stream ends or is
  * cancelled. A query's rows are listed then, and read batch by batch: one that was deleted meanwhile ends the stream

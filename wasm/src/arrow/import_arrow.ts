@@ -1,8 +1,8 @@
 /**
  * `importArrow`: the rows of Arrow IPC that match a filter, into a table.
  *
- * Record batch by record batch: the columns that the filter names are decoded first, the engine's own filter is run over
- * them, and of the other columns only batches with matching rows are decoded. A stream is never held whole.
+ * Record batch by record batch: the columns that the filter names are decoded first, the engine's own filter is run
+ * over them, and of the other columns only batches with matching rows are decoded. A stream is never held whole.
  */
 import type { ArrowField } from '@uwdata/flechette/src/decode/message.js';
 import { Database } from '../database.js';
@@ -221,11 +221,10 @@ class ArrowImporter {
         if (this.#table === null) {
             this.#pairs = pairsForNew(file, this.#options);
         } else {
-            if (key !== undefined && key !== this.#table.keyColumn) {
-                const has = this.#table.keyColumn;
-                throw invalid(
-                    `table '${this.#table.name}' has ${has === null ? 'no key' : `the key '${has}'`}, not ${quoted(key)}`,
-                );
+            const has = this.#table.keyColumn;
+            if (key !== undefined && key !== has) {
+                const other = has === null ? 'no key' : `the key '${has}'`;
+                throw invalid(`table '${this.#table.name}' has ${other}, not ${quoted(key)}`);
             }
             this.#pairs = pairsForTable(this.#table, file, this.#options);
         }
@@ -292,8 +291,8 @@ class ArrowImporter {
 /**
  * Writes the rows of Arrow IPC that match a filter into a table: of a file or a stream, packed by LZ4, zstd or nothing.
  *
- * Each record batch, or `batchSize` rows of it, is written whole or not at all; where a later one fails or is cancelled,
- * the rows of those before it stay. The thread that calls does the work, batch by batch.
+ * Each record batch, or `batchSize` rows of it, is written whole or not at all; where a later one fails or is
+ * cancelled, the rows of those before it stay. The thread that calls does the work, batch by batch.
  *
  * @throws {VeltaError} of the source: CORRUPT, UNSUPPORTED, DIMENSIONS, TYPE, NOT_FOUND, NOT_NULL, LIMIT; of the way to
  *     it: IO; of `where`: SYNTAX, UNKNOWN_COLUMN, TYPE with the position; of the table: as `Table.insertColumns`;

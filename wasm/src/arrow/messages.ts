@@ -3,8 +3,8 @@
  *
  * A stream is messages one after the other: 0xFFFFFFFF, the length of the metadata, the metadata, the body; a length of
  * 0 is its end (before version 0.15 there was no 0xFFFFFFFF). A file is ARROW1, two bytes, messages, and a footer with
- * the schema and where each message lies: dictionaries may come last in it, and some writers leave the first schema out,
- * so that a file that comes in chunks is gathered before it is read.
+ * the schema and where each message lies: dictionaries may come last in it, and some writers leave the first schema
+ * out, so that a file that comes in chunks is gathered before it is read.
  */
 import { VeltaError } from '../errors.js';
 import type { Allocation, MemoryBudget } from '../ranges/memory_budget.js';

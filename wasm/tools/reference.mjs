@@ -15,11 +15,19 @@ const folder = mkdtempSync(join(tmpdir(), 'velta-reference-'));
 const head = `<!-- Made by "make reference" from the types of wasm/src; edit the comments there. -->
 
 `;
+/** The entries, one part of the file each. */
+const entries = { velta: 'src/index.ts', 'velta/arrow': 'src/arrow/index.ts' };
+const typedoc = join(wasm, 'node_modules/typedoc/bin/typedoc');
+
+function partOf([name, source]) {
+    const parameters = ['--name', name, '--entryPoints', source, '--out', folder];
+    execFileSync(process.execPath, [typedoc, ...parameters], { cwd: wasm, stdio: 'inherit' });
+    return readFileSync(join(folder, 'README.md'), 'utf8');
+}
+
 let made;
 try {
-    const typedoc = join(wasm, 'node_modules/typedoc/bin/typedoc');
-    execFileSync(process.execPath, [typedoc, '--out', folder], { cwd: wasm, stdio: 'inherit' });
-    made = head + readFileSync(join(folder, 'README.md'), 'utf8');
+    made = head + Object.entries(entries).map(partOf).join('\n');
 } finally {
     rmSync(folder, { recursive: true, force: true });
 }

@@ -342,6 +342,24 @@ static enum velta_status check_complete(const struct snapshot_state *state, int 
     return VELTA_OK;
 }
 
+/* The vectors of a codes-only column are in its index alone: every living row that has one must be there. */
+static enum velta_status check_codes_only(const struct snapshot_table *owner, struct velta_error *error) {
+    for (uint32_t c = 0; c < owner->table->column_count; c++) {
+        const struct column *column = owner->table->columns[c];
+        if (column->spec.element != VELTA_CODES || column->spec.type != VELTA_VECTOR) {
+            continue;
+        }
+        for (uint32_t row = 0; row < owner->table->row_count; row++) {
+            if (bitmap_get(owner->table->live.words, row) && !column_is_null(column, row) &&
+                !hnsw_contains(owner->indexes[c], row)) {
+                return velta_fail(error, VELTA_CORRUPT, 0, "the vector of row %u in column '%.60s' is nowhere", row,
+                                  column->spec.name);
+            }
+        }
+    }
+    return VELTA_OK;
+}
+
 enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_error *error) {
     if (state->read_count == 0) {
         return velta_fail(error, VELTA_CORRUPT, 0, "there is no schema");
@@ -352,6 +370,7 @@ enum velta_status snapshot_ready(struct snapshot_state *state, struct velta_erro
         if (!owner->dropped) {
             status = table_finish_load(owner->table, error);
             status = status ? status : history_load_finish(owner->history, owner->table, error);
+            status = status ? status : check_codes_only(owner, error);
         }
     }
     return status ? status : check_complete(state, SEGMENT_GRAPH, error);

@@ -369,6 +369,7 @@ static enum velta_status attach(struct hnsw *index, struct velta_error *error) {
     if (top > HNSW_MAX_LEVEL || index->ordered_count > index->node_count)
         return DAMAGED(8, "the head of the graph is damaged");
     index->top_level = (uint8_t)top;
+    index->awaits_graph = false; /* links are links from here on */
     return hnsw_check_structure(index, error);
 }
 

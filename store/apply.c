@@ -24,7 +24,12 @@ static struct snapshot_table *owner_of(struct velta *db, const struct change *ch
 
 void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, float *out) {
     const struct snapshot_table *owner = snapshot_table;
-    hnsw_decode(owner->indexes[column], row, out);
+    const struct hnsw *index = owner->indexes[column];
+    if (hnsw_contains(index, row)) {
+        hnsw_decode(index, row, out);
+    } else { /* a dead row whose history, which is from outside, does not have its last vector */
+        memset(out, 0, owner->table->columns[column]->spec.dimensions * sizeof *out);
+    }
 }
 
 /* Values that are not NULL. */

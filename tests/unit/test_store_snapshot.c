@@ -543,6 +543,47 @@ static void hostile_graphs_leave_the_database_as_it_was(void **state) {
     free(export.bytes);
 }
 
+/* Segments that contradict each other, each of them right: links of a node that is in none, vectors that are nowhere. */
+static void segments_that_contradict_each_other_are_refused(void **state) {
+    (void)state;
+    for (int nowhere = 0; nowhere <= 1; nowhere++) {
+        struct export export;
+        struct velta_error error = {0};
+        velta_snapshot *snapshot;
+        velta *db;
+        size_t count, begin;
+        make_export(nowhere ? 4 : 12, &export);
+        assert_ok(parts_begin(export.bytes, export.size_bytes, NULL, &snapshot, &error), &error);
+        const struct velta_segment *segments = velta_snapshot_segments(snapshot, &count, &begin);
+        size_t entry = nowhere ? 0 : begin; /* codes of "c", or the graph of "v": part 1 of either */
+        while (segments[entry].kind != (nowhere ? 6 : 8) || segments[entry].column != (nowhere ? 9 : 7) ||
+               segments[entry].part != 1)
+            entry++;
+        uint8_t *at = export.bytes + segments[entry].offset;
+        if (nowhere) {
+            while (bytes_get_u32(at) == UINT32_MAX)
+                at += 4;
+            bytes_put_u32(at, UINT32_MAX);
+        } else {
+            while (*at != 1)
+                at++;
+            *at = 2; /* linked, and now said to be in the tail alone: its links stay */
+        }
+        velta_snapshot_close(snapshot);
+        repair(&export, entry);
+        assert_status(velta_import(export.bytes, export.size_bytes, NULL, &db, &error), VELTA_CORRUPT);
+        enum velta_status status = parts_open(export.bytes, export.size_bytes, NULL, &snapshot, &db, &error);
+        assert_status(status, nowhere ? VELTA_CORRUPT : VELTA_OK);
+        if (!status) {
+            assert_status(parts_attach(snapshot, export.bytes, NULL, NULL, &error), VELTA_CORRUPT);
+            velta_snapshot_close(snapshot);
+            assert_verifies(db);
+            assert_ok(velta_close(db, &error), &error);
+        }
+        free(export.bytes);
+    }
+}
+
 /* A head with `entries` of the directory, which is cut off after that. */
 static void with_entries(struct export *export, size_t entries) {
     uint8_t *root = export->bytes;
@@ -614,6 +655,7 @@ int main(void) {
         cmocka_unit_test(calls_out_of_turn_are_refused),
         cmocka_unit_test(every_segment_is_checked),
         cmocka_unit_test(hostile_graphs_leave_the_database_as_it_was),
+        cmocka_unit_test(segments_that_contradict_each_other_are_refused),
         cmocka_unit_test(hostile_heads_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "core/filter_bounds.h"
+
 enum velta_status velta_filter_compile(velta_table *handle, const char *text, velta_filter **out,
                                        struct velta_error *error) {
     enum velta_status status = database_check(handle, error);
@@ -108,6 +110,71 @@ enum velta_status velta_filter_rows(velta_filter *filter, uint32_t *rows, size_t
     }
     memory_release(filter->handle->db->memory, visible, words * sizeof *visible);
     return status;
+}
+
+/* ---- zone maps */
+
+struct zones {
+    const struct table *table;
+    const uint8_t *holds; /* block x column; NULL: everything */
+};
+
+/* A column's value in a row; false for NULL. */
+static bool bound_at(const struct column *column, uint32_t row, struct filter_value *value) {
+    if (column_is_null(column, row)) {
+        return false;
+    }
+    switch (column->spec.type) {
+    case VELTA_FLOAT:
+        value->number = column_float(column, row);
+        break;
+    case VELTA_STRING:
+    case VELTA_BYTES:
+        value->text = column_text(column, row, &value->text_bytes);
+        break;
+    case VELTA_VECTOR: /* has no order */
+        return false;
+    default:
+        value->integer = column_integer(column, row);
+        break;
+    }
+    return true;
+}
+
+static void zone_bounds(void *context, uint32_t zone, size_t column, struct filter_bounds *bounds) {
+    const struct zones *zones = context;
+    const struct table *table = zones->table;
+    if (zones->holds) {
+        uint8_t holds = zones->holds[(size_t)zone * table->column_count + column];
+        bounds->may_be_null = (holds & VELTA_HOLDS_NULLS) != 0;
+        bounds->may_be_there = (holds & VELTA_HOLDS_VALUES) != 0;
+    }
+    bounds->has_low = bound_at(table->columns[column], 2 * zone, &bounds->low);
+    bounds->has_high = bound_at(table->columns[column], 2 * zone + 1, &bounds->high);
+}
+
+enum velta_status velta_filter_zones(velta_filter *filter, const uint8_t *holds, uint32_t *zones, size_t capacity,
+                                     uint64_t *count, struct velta_error *error) {
+    enum velta_status status = filtering_bind(filter, error);
+    if (status) {
+        return status;
+    }
+    struct zones context = {database_rows(filter->handle), holds};
+    const struct table *table = context.table;
+    if (table->row_count % 2 != 0 || table->live_count != table->row_count) {
+        return velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "zones are pairs of rows, all of them alive");
+    }
+    *count = 0;
+    for (uint32_t zone = 0; zone < table->row_count / 2; zone++) {
+        if (!filter_may_match(filter->bound, zone, zone_bounds, &context)) {
+            continue;
+        }
+        if (*count < capacity) {
+            zones[*count] = zone;
+        }
+        ++*count;
+    }
+    return VELTA_OK;
 }
 
 /* Applies a filter to out->rows, which holds the visible ones. */

@@ -380,6 +380,16 @@ VELTA_MUST_USE enum velta_status velta_filter_count(velta_filter *filter, uint64
 /* Matching rows, ascending: up to `capacity` are written, *count is all there are. */
 VELTA_MUST_USE enum velta_status velta_filter_rows(velta_filter *filter, uint32_t *rows, size_t capacity,
                                                    uint64_t *count, struct velta_error *error);
+/*
+ * Zone maps: which blocks of rows that are kept elsewhere, as the row groups of a file, may hold a match. Rows 2 i and
+ * 2 i + 1 of the table are the least and the greatest values of block i, column by column; a NULL is a bound that is
+ * not known. A NaN is no bound, and values may be NaN whatever the bounds. holds: block count x column count, what a
+ * block has of each column; NULL: both of all. Of the blocks that are left out no row matches. zones: ascending, up to
+ * `capacity` are written, *count is all there are. INVALID unless the table has an even number of rows, all alive.
+ */
+enum velta_holds { VELTA_HOLDS_NULLS = 1, VELTA_HOLDS_VALUES = 2 };
+VELTA_MUST_USE enum velta_status velta_filter_zones(velta_filter *filter, const uint8_t *holds, uint32_t *zones,
+                                                    size_t capacity, uint64_t *count, struct velta_error *error);
 
 /* ---- Search --------------------------------------------------------------------------------------------------- */
 

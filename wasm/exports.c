@@ -445,6 +445,15 @@ enum velta_status ABI(abi_filter_rows)(velta_filter *filter, uint32_t *rows, siz
     return VELTA_OK;
 }
 
+enum velta_status ABI(abi_filter_zones)(velta_filter *filter, const uint8_t *holds, uint32_t *zones, size_t capacity,
+                                        double *count) {
+    uint64_t left = 0;
+    enum velta_status status = velta_filter_zones(filter, holds, zones, capacity, &left, &abi_last_error);
+    if (status) return status;
+    *count = (double)left;
+    return VELTA_OK;
+}
+
 /* ---- search, aggregates */
 
 enum velta_status ABI(abi_search)(velta_table *table, const char *column, const float *queries, size_t query_count,

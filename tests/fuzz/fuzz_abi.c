@@ -558,6 +558,9 @@ static void call_filter(void) {
     uint32_t *rows = block(MAX_ROWS * sizeof *rows);
     if (!abi_filter_count(world.filter, &counted) && !abi_filter_rows(world.filter, rows, MAX_ROWS, &listed))
         fuzz_demand(counted == listed);
+    double zones;
+    if (!abi_filter_zones(world.filter, NULL, rows, MAX_ROWS, &zones))
+        fuzz_demand(2 * zones <= abi_row_count(world.table));
 }
 
 static void open_world(void) {

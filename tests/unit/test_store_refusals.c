@@ -144,6 +144,19 @@ static enum velta_status see_filter(struct world *world, struct velta_error *err
     return status;
 }
 
+static enum velta_status see_zones(struct world *world, struct velta_error *error) {
+    velta_table *plain = NULL;
+    velta_filter *filter = NULL;
+    uint32_t zones[64] = {0};
+    uint64_t count = 0;
+    enum velta_status status = velta_table_find(world->db, "plain", &plain, error);
+    if (!status) status = velta_filter_compile(plain, "v IS NOT NULL OR v IS NULL", &filter, error);
+    if (!status) status = velta_filter_zones(filter, NULL, zones, 64, &count, error);
+    if (!status) world->outcome = mixed(count, zones, sizeof zones);
+    velta_filter_free(filter);
+    return status;
+}
+
 static enum velta_status see_search(struct world *world, const struct velta_search *wanted, struct velta_error *error) {
     static const char *const selected[] = {"id", "word", "v"};
     float queries[3 * SAMPLE_DIMENSIONS];
@@ -315,6 +328,7 @@ static const struct call reading[] = {
     {"get_vector", see_vectors, 0},
     {"get_chain result_chain", see_chain, 0},
     {"filter_compile filter_count filter_rows filter_free", see_filter, 0},
+    {"filter_zones", see_zones, 0},
     {"search result_k result_distances result_explain strategy_name", search_exact, 0},
     {"search", search_half, 0},
     {"search", search_few, 0},

@@ -150,6 +150,7 @@ export interface Exports {
     abi_filter_free(filter: Address): void;
     abi_filter_count(filter: Address, count: Address): Status;
     abi_filter_rows(filter: Address, rows: Address, capacity: number, count: Address): Status;
+    abi_filter_zones(filter: Address, holds: Address, zones: Address, capacity: number, count: Address): Status;
 
     abi_search(
         table: Address,

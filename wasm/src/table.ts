@@ -773,6 +773,27 @@ export class Table<S extends Schema = Schema> {
     }
 
     /**
+     * Rows 2 i and 2 i + 1 are the least and greatest values of block i of rows elsewhere; gives the blocks that may
+     * hold a match (velta_filter_zones).
+     * @param holds - for each block and column: 1 where it may have NULLs, 2 where it may have values
+     * @internal
+     */
+    zones(text: string, holds: Uint8Array): Uint32Array {
+        this.open();
+        return this.database.run((instance) => {
+            const filter = this.compiled(text);
+            const capacity = this.rowCount >>> 1;
+            const out = instance.space(8);
+            const zones = instance.space(capacity * 4);
+            const place = instance.space(holds.length);
+            instance.u8.set(holds, place);
+            instance.check(instance.exports.abi_filter_zones(filter, place, zones, capacity, out));
+            const count = instance.f64[out >>> 3] as number;
+            return instance.u32.slice(zones >>> 2, (zones >>> 2) + count);
+        });
+    }
+
+    /**
      * The rows in the order of their keys (of their numbers, without a key), as they are now or were: what is written
      * while iterating is not seen. Compaction waits for it to be closed, which its end, `break` and `close` do.
      */

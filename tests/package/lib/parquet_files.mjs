@@ -11,10 +11,12 @@
  *   hyparquet-snappy, -none              page indexes, no lists
  *   nested                               what velta has no column for, and dates and unsigned numbers
  *   fixed                                vectors as bytes of a fixed length
+ *   random-…, altered-…                  see parquet_random.mjs
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COLUMNS, DIMENSIONS, ROWS } from '../support/parquet_rows.js';
+import { alteredFile, randomFile } from './parquet_random.mjs';
 import { developmentPackage, temporaryFolder } from './tools.mjs';
 
 const SELECT = `SELECT (9007199254740993 + i)::BIGINT AS id, (i % 100)::INTEGER AS small,
@@ -47,13 +49,13 @@ async function duckdb(select, options) {
     return readFile(file);
 }
 
-async function arrow(compression, more = (builder) => builder) {
+async function arrow(compression, more = (builder) => builder, bytes = null, groupRows = 2000) {
     const arrowWriter = await developmentPackage('parquet-wasm');
     const { Compression, WriterPropertiesBuilder, readParquet, writeParquet } = arrowWriter.default ?? arrowWriter;
-    const table = readParquet(new Uint8Array(await parquetFile('duckdb-none')));
+    const table = readParquet(new Uint8Array(bytes ?? (await parquetFile('duckdb-none'))));
     const builder = new WriterPropertiesBuilder()
         .setCompression(Compression[compression])
-        .setMaxRowGroupSize(2000)
+        .setMaxRowGroupSize(groupRows)
         .setWriteBatchSize(100)
         .setDataPageSizeLimit(2000);
     return Buffer.from(writeParquet(table, more(builder, arrowWriter.default ?? arrowWriter).build()));
@@ -119,8 +121,17 @@ const MAKERS = {
 
 const made = new Map();
 
+async function make(name) {
+    const [kind, first, second] = name.split(/-(.*?)(?:-(\d+))?$/);
+    if (kind === 'random' && second !== undefined) {
+        const tools = { duckdb, arrow: (bytes, rows) => arrow('SNAPPY', undefined, bytes, rows) };
+        return randomFile(first, Number(second), tools);
+    }
+    if (kind === 'altered') return alteredFile(await parquetFile('arrow-snappy'), first);
+    return Object.hasOwn(MAKERS, name) ? MAKERS[name]() : null;
+}
+
 export async function parquetFile(name) {
-    if (!Object.hasOwn(MAKERS, name)) return null;
-    if (!made.has(name)) made.set(name, MAKERS[name]());
+    if (!made.has(name)) made.set(name, make(name));
     return made.get(name);
 }

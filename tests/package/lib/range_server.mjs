@@ -1,6 +1,7 @@
 /*
  * A file server that answers ranges, and fails in the ways that servers do: rangeHandler(files) → a handler of requests
  * to /ranges/NAME?…; files(name) gives the bytes. /ranges/log?id=… gives what was asked with that id, as JSON.
+ * A file that is PUT there is served from then on.
  *
  * The query says what is wrong; `id` names a run, so that counts are its own:
  *   ignore               ranges are ignored: 200 and the whole file
@@ -11,10 +12,14 @@
  *                        deaf: If-Range is not looked at
  *   wrong=…              range, size, long, norange, badrange, packed, weak, nobody
  *   slow=20              so many milliseconds before each answer
+ *   cors=plain, exposed  pages of other origins may read: without more, or Content-Range and the validators too; what
+ *                        asks first (OPTIONS) is refused
+ *   nohead               HEAD is refused, as by addresses that are signed for GET
  */
 import { createHash } from 'node:crypto';
 
 const runs = new Map();
+const kept = new Map();
 
 function runOf(id) {
     if (!runs.has(id)) runs.set(id, { requests: [], most: 0, now: 0 });
@@ -61,8 +66,21 @@ function spoil(headers, body, [start, end], size, wrong) {
     }
 }
 
+/** What lets pages of other origins read. */
+function shared(query) {
+    const cors = query.get('cors');
+    if (cors === null) return {};
+    const exposed = { 'Access-Control-Expose-Headers': 'Content-Range, Accept-Ranges, ETag, Content-Encoding' };
+    return { 'Access-Control-Allow-Origin': '*', ...(cors === 'exposed' ? exposed : {}) };
+}
+
 /** Whether a request is to fail, and does. */
-function fails(response, query, count, headers) {
+function fails(request, response, query, count, headers) {
+    if (request.method === 'OPTIONS' || (request.method === 'HEAD' && query.has('nohead'))) {
+        response.writeHead(403, headers);
+        response.end();
+        return true;
+    }
     if (count > Number(query.get('times') ?? 1)) return false;
     if (query.has('silent')) return true;
     if (!query.has('status')) return false;
@@ -101,14 +119,22 @@ function sendPart(request, response, { bytes, query, count, headers }) {
 }
 
 export function rangeHandler(files) {
-    return async (request, response, headers) => {
+    return async (request, response, usual) => {
         const address = new URL(request.url, 'http://localhost');
         const query = address.searchParams;
+        const headers = { ...usual, ...shared(query) };
         const run = runOf(query.get('id') ?? '');
         const name = address.pathname.slice('/ranges/'.length);
         if (name === 'log') {
             response.writeHead(200, { ...headers, 'Content-Type': 'application/json' });
             return response.end(JSON.stringify(run));
+        }
+        if (request.method === 'PUT') {
+            const parts = [];
+            for await (const part of request) parts.push(part);
+            kept.set(name, Buffer.concat(parts));
+            response.writeHead(204, headers);
+            return response.end();
         }
         const { range = null, 'if-range': ifRange = null } = request.headers;
         run.requests.push({ method: request.method, range, ifRange });
@@ -116,8 +142,8 @@ export function rangeHandler(files) {
         run.most = Math.max(run.most, ++run.now);
         try {
             if (query.has('slow')) await pause(Number(query.get('slow')));
-            if (fails(response, query, count, headers)) return undefined;
-            let bytes = await files(name);
+            if (fails(request, response, query, count, headers)) return undefined;
+            let bytes = kept.get(name) ?? (await files(name));
             if (bytes === null) {
                 response.writeHead(404, headers);
                 return response.end('not here');

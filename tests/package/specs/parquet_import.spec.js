@@ -9,6 +9,7 @@ import { origin } from '../support/harness.js';
 import { COLUMNS, DIMENSIONS, ROWS, expectedColumn, plain } from '../support/parquet_rows.js';
 import { errorOf } from '../support/random.js';
 import { rejected, thrown } from '../support/thrown.js';
+import { startWorker } from '../support/workers.js';
 
 const address = (name, query = '') => `${origin}/ranges/${name}?id=${Math.random()}&${query}`;
 const SCHEMA = {
@@ -78,7 +79,7 @@ describe('importParquet', function () {
         expect(result.rows).to.equal(39);
         const [first] = table.all().toArray();
         expect(first).to.deep.equal({ number: 61, label: null, meaning: COLUMNS.embedding[1](4961) });
-        expect(told.map(({ rowsRead }) => rowsRead)).to.deep.equal([2000, 4000, 5000]);
+        expect(told.map(({ rowsRead }) => rowsRead)).to.deep.equal([5000]); // statistics rule out the other groups
         expect(told.at(-1)).to.include({ rowsWritten: 39, rows: ROWS });
         expect(table.search(COLUMNS.embedding[1](4970), { k: 1 })[0].distance).to.be.below(1e-6);
         await db.close();
@@ -121,6 +122,7 @@ describe('importParquet', function () {
         await rejected('NOT_FOUND', /no column 'other'/, run({ columns: { small: 'other' } }));
         await rejected('TYPE', /is string, column 'small' of the table int/, run({ columns: { small: 'name' } }));
         await rejected('INVALID', /no option/, run({ filter: '' }));
+        await rejected('INVALID', /filter/, run({ where: 7 }));
         await rejected('INVALID', /table/, importParquet(address('arrow-none'), {}));
         const narrow = createDatabase().table('t', { embedding: vector(DIMENSIONS / 2) });
         await rejected('DIMENSIONS', /of 8 elements.*of 4/, run({ table: narrow }));
@@ -157,6 +159,101 @@ describe('importParquet', function () {
         );
         expect(thrownError).to.equal(own);
         expect(thrownError).to.not.be.instanceOf(VeltaError);
+    });
+});
+
+describe('importParquet into a table that it makes', function () {
+    this.timeout(60_000);
+    before(() => init());
+    const make = (source, options) => {
+        const database = createDatabase({ autoIndex: false });
+        return importParquet(source, { database, table: 'made', ...options }).then((result) => ({
+            database,
+            ...result,
+        }));
+    };
+
+    it('all columns, with the types of the file', async () => {
+        const { database, table, rows } = await make(address('duckdb-zstd'), { key: 'id' });
+        expect(rows).to.equal(ROWS);
+        expect(database.tableNames()).to.deep.equal(['made']);
+        const types = Object.fromEntries(Object.entries(table.schema).map(([name, { type }]) => [name, type]));
+        expect(types).to.deep.equal(Object.fromEntries(Object.entries(COLUMNS).map(([name, [type]]) => [name, type])));
+        expect([table.keyColumn, table.schema.embedding.dimensions]).to.deep.equal(['id', DIMENSIONS]);
+        const row = table.get(COLUMNS.id[1](4321));
+        expect([row.text, row.embedding]).to.deep.equal([COLUMNS.text[1](4321), COLUMNS.embedding[1](4321)]);
+        await database.close();
+    });
+
+    it('columns by other names, fixed bytes as vectors, a key of text; then again, where it is there', async () => {
+        const { database, table, rows } = await make(address('fixed'), {
+            columns: { meaning: 'embedding' },
+            vector: 'embedding',
+        });
+        expect([rows, table.schema.meaning.dimensions]).to.deep.equal([ROWS, DIMENSIONS]);
+        expect(table.vector(4321)).to.deep.equal(COLUMNS.embedding[1](4321));
+        const options = { database, table: 'texts', key: 'label', columns: { label: 'text', n: 'small' } };
+        await importParquet(address('arrow-none'), { ...options, where: 'small < 2' });
+        const more = await importParquet(address('arrow-none'), { ...options, where: 'small < 3', upsert: true });
+        expect([more.table.keyColumn, more.rows, more.table.liveCount]).to.deep.equal(['label', 150, 150]);
+        await rejected('INVALID', /key/, importParquet(address('arrow-none'), { ...options, key: 'n' }));
+        const wrong = { ...options, key: 'label', columns: { n: 'text' } };
+        await rejected('TYPE', /is string, column 'n' of the table int/, importParquet(address('arrow-none'), wrong));
+        await database.close();
+    });
+
+    it('without a row that matches, where the length of lists follows from their number', async () => {
+        const { database, table, rows } = await make(address('arrow-none'), { where: 'small > 100' });
+        expect([rows, table.schema.embedding.dimensions, table.rowCount]).to.deep.equal([0, DIMENSIONS, 0]);
+        await database.close();
+        const columns = ['tiny', 'holes'];
+        const unknown = await make(address('nested'), { columns, where: 'tiny > 100' });
+        expect([unknown.table === null, unknown.database.tableNames()]).to.deep.equal([true, []]);
+        const even = await make(address('nested'), { columns: ['tiny', 'word'], where: 'tiny > 100' });
+        expect(even.database.tableNames()).to.deep.equal(['made']);
+    });
+
+    it('what is refused leaves no table', async () => {
+        const database = createDatabase();
+        const run = (more) => importParquet(address('arrow-none'), { database, table: 'made', ...more });
+        await rejected('INVALID', /key/, run({ key: 'price' }));
+        await rejected('INVALID', /key/, run({ key: 'absent' }));
+        await rejected('NOT_FOUND', /absent/, run({ columns: ['absent'] }));
+        await rejected('SYNTAX', undefined, run({ where: 'small =' }));
+        await rejected('TYPE', /no vector/, run({ vector: 'small' }));
+        await rejected('INVALID', /database/, run({ database: undefined }));
+        await rejected('INVALID', /given by name/, run({ table: open() }));
+        await rejected('INVALID', /table name|name/, run({ table: '' }));
+        await rejected('OVER_BUDGET', undefined, run({ budget: new MemoryBudget(90_000) }));
+        await rejected(
+            'DIMENSIONS',
+            undefined,
+            importParquet(address('nested'), { database, table: 'made', columns: ['uneven'] }),
+        );
+        expect(database.tableNames()).to.deep.equal([]);
+        await database.close();
+    });
+});
+
+describe('in a worker', () => {
+    it('the reader, importParquet and the search over what came', async () => {
+        const worker = await startWorker(new URL('realms/parquet_worker.js', import.meta.url).href);
+        const query = COLUMNS.embedding[1](4970);
+        const answer = new Promise((done, failed) => {
+            const receive = (data) => {
+                if (data.isReady) worker.postMessage({ url: address('arrow-snappy'), where: 'price > 1240', query });
+                else if (data.error) failed(new Error(data.error));
+                else done(data);
+            };
+            if (typeof worker.on === 'function') worker.on('message', receive).on('error', failed);
+            else Object.assign(worker, { onmessage: ({ data }) => receive(data), onerror: failed });
+        });
+        const { rows, nearest, isMain, names, bytesFetched, progress } = await answer;
+        await worker.terminate();
+        expect([rows, nearest < 1e-6, isMain]).to.deep.equal([39, true, false]);
+        expect(names).to.deep.equal(expectedColumn('name', [4961, 4962]));
+        expect(bytesFetched).to.be.above(0);
+        expect(progress.at(-1)).to.include({ rowsWritten: 39, rows: ROWS, bytesFetched });
     });
 });
 

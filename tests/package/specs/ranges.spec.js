@@ -187,6 +187,44 @@ describe('servers that fail', () => {
     });
 });
 
+only('browser', 'Node has no origins').describe('servers of other origins', () => {
+    const foreign = (query, options) => {
+        const id = runId();
+        const other = origin.replace('//localhost', '//127.0.0.1');
+        const made = new RangeClient(`${other}/ranges/bytes-${SIZE}?id=${id}&${query}`, options);
+        const log = async () => (await (await fetch(`${origin}/ranges/log?id=${id}`)).json()).requests;
+        return { client: made, log };
+    };
+
+    for (const cors of ['plain', 'exposed']) {
+        it(`${cors}: ranges and the tail, without a preflight`, async () => {
+            const { client: file, log } = foreign(`cors=${cors}`);
+            const tail = await file.readTail(100);
+            expect([tail.start, tail.size]).to.deep.equal([SIZE - 100, SIZE]);
+            expect(tail.bytes).to.deep.equal(expected(SIZE - 100, SIZE));
+            expect(await file.read(10, 300)).to.deep.equal(expected(10, 300));
+            await rejected('LIMIT', /beyond/, file.read(SIZE, SIZE + 1));
+            expect((await log()).map(({ method }) => method)).to.deep.equal(['HEAD', 'GET', 'GET']);
+            await rejected('UNSUPPORTED', /ignores ranges/, foreign(`cors=${cors}&ignore`).client.read(0, 10));
+            await rejected('IO', undefined, foreign(`cors=${cors}&wrong=long`).client.read(5, 10));
+            const { client: changing } = foreign(`cors=${cors}&changed=3`);
+            await changing.read(0, 10);
+            await changing.read(10, 20);
+            await rejected('CHANGED', undefined, changing.read(20, 30));
+        });
+    }
+
+    it('where HEAD is refused, the size comes with a byte, if the server exposes it', async () => {
+        const { client: file, log } = foreign('cors=exposed&nohead');
+        expect((await file.readTail(64)).bytes).to.deep.equal(expected(SIZE - 64, SIZE));
+        expect((await log()).map(({ range }) => range)).to.deep.equal([null, 'bytes=0-0', 'bytes=9936-9999']);
+    });
+
+    it('one that lets nobody read is told, with what may be wrong', async () => {
+        await rejected('IO', /CORS/, foreign('').client.read(0, 10));
+    });
+});
+
 describe('requests side by side', () => {
     it('run at most so many at a time', async () => {
         const { client: file, log } = client('slow=30', { maxParallel: 3 });

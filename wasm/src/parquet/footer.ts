@@ -14,6 +14,7 @@
  */
 import type { ColumnChunk, FileMetaData, SchemaElement } from 'hyparquet';
 import { parquetMetadata } from 'hyparquet/src/metadata.js';
+import { deserializeTCompactProtocol } from 'hyparquet/src/thrift.js';
 import { VeltaError } from '../errors.js';
 import type { ColumnType } from '../schema.js';
 import { corrupt } from './encodings.js';
@@ -29,6 +30,11 @@ export interface Column {
     /** Why it is refused. */
     readonly refusal: string;
     readonly rule: Rule;
+    /**
+     * Whether the file says that bounds of this column are in the order of its type. Without that only bounds of signed
+     * numbers and bools mean anything.
+     */
+    readonly isOrdered: boolean;
     /** Place among the chunks of a group. */
     readonly leaf: number;
     readonly physical: string;
@@ -46,15 +52,20 @@ export interface Span {
     readonly end: number;
 }
 
+/** What a writer said of the values of a chunk or page; null where it did not. @internal */
+export interface RawStatistics {
+    readonly nullCount: number | null;
+    /** A least and a greatest value as plain bytes; those of text may be cut off, which makes them bounds still. */
+    readonly min: Uint8Array | null;
+    readonly max: Uint8Array | null;
+}
+
 /** A column's part of a row group. @internal */
 export interface Chunk extends Span {
     readonly codec: string;
     readonly valueCount: number;
     readonly uncompressedBytes: number;
-    readonly nullCount: number | null;
-    /** Plain bytes of the least and largest value, as far as the writer said. */
-    readonly min: Uint8Array | null;
-    readonly max: Uint8Array | null;
+    readonly statistics: RawStatistics;
     readonly offsetIndex: Span | null;
     readonly columnIndex: Span | null;
 }
@@ -103,37 +114,71 @@ function whole(value: unknown, what: string, most: number = Number.MAX_SAFE_INTE
     return number;
 }
 
-/** Statistics stay bytes: what they mean is decided where they are compared. */
-const RAW = {
-    timestampFromMilliseconds: (value: bigint) => value,
-    timestampFromMicroseconds: (value: bigint) => value,
-    timestampFromNanoseconds: (value: bigint) => value,
-    dateFromDays: (value: number) => value,
-    stringFromBytes: (value: Uint8Array) => value,
-    jsonFromBytes: (value: Uint8Array) => value,
-    geometryFromBytes: (value: Uint8Array) => value,
-    geographyFromBytes: (value: Uint8Array) => value,
-    uuidFromBytes: (value: Uint8Array) => value,
+/**
+ * hyparquet makes values of the statistics, which are not looked at: they are read once more, as the bytes they are,
+ * with the orders of the columns, which it leaves out.
+ */
+const UNREAD = {
+    timestampFromMilliseconds: () => undefined,
+    timestampFromMicroseconds: () => undefined,
+    timestampFromNanoseconds: () => undefined,
+    dateFromDays: () => undefined,
+    stringFromBytes: () => undefined,
+    jsonFromBytes: () => undefined,
+    geometryFromBytes: () => undefined,
+    geographyFromBytes: () => undefined,
+    uuidFromBytes: () => undefined,
 };
+
+/** A Thrift struct by its fields' numbers. @internal */
+export type Thrift = Readonly<Record<`field_${number}`, unknown>>;
+
+/** @throws {VeltaError} CORRUPT @internal */
+export function readThrift(bytes: Uint8Array, what: string): Thrift {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    try {
+        return deserializeTCompactProtocol({ view, offset: 0 }) as Thrift;
+    } catch (error) {
+        throw corrupt(`${what} cannot be read (${String(error)})`);
+    }
+}
+
+/** The field of a struct that should be one; undefined where it is not there. */
+function field(value: unknown, number: number): unknown {
+    return typeof value === 'object' && value !== null ? (value as Thrift)[`field_${number}`] : undefined;
+}
+
+/** An item of a list that should be one. */
+function item(value: unknown, index: number): unknown {
+    return Array.isArray(value) ? (value as readonly unknown[])[index] : undefined;
+}
+
+/** A count of NULLs among so many values. @throws {VeltaError} CORRUPT @internal */
+export function nullCountOf(value: unknown, most: number): number | null {
+    return value === undefined ? null : whole(value, 'a count of NULLs', most);
+}
 
 /** @throws {VeltaError} CORRUPT, UNSUPPORTED, LIMIT @internal */
 export function parseFooter(bytes: Uint8Array, fileBytes: number): Footer {
     let found: FileMetaData;
     try {
-        found = parquetMetadata(bytes, { parsers: RAW, geoparquet: false });
+        found = parquetMetadata(bytes, { parsers: UNREAD, geoparquet: false });
     } catch (error) {
         throw corrupt(`its footer cannot be read (${String(error)})`);
     }
+    const raw = readThrift(bytes, 'its footer');
     const leaves: SchemaElement[] = [];
-    const columns = readSchema(found.schema, leaves);
+    const columns = readSchema(found.schema, leaves, raw.field_7);
     const dataEnd = fileBytes - bytes.length;
     let startRow = 0;
     const groups = found.row_groups.map((group, i) => {
         const rows = whole(group.num_rows, `the number of rows of group ${i}`, MOST_ROWS);
         if (group.columns.length !== leaves.length) throw corrupt(`group ${i} has another number of columns`);
-        const chunks = group.columns.map((chunk, leaf) =>
-            readChunk(chunk, leaves[leaf] as SchemaElement, fileBytes, dataEnd),
-        );
+        const rawChunks = field(item(raw.field_4, i), 1);
+        const chunks = group.columns.map((chunk, leaf) => {
+            const statistics = field(field(item(rawChunks, leaf), 3), 12);
+            return readChunk(chunk, leaves[leaf] as SchemaElement, statistics, fileBytes, dataEnd);
+        });
         for (const { leaf, maxRepetition, name } of columns) {
             const { valueCount } = chunks[leaf] as Chunk;
             if (maxRepetition === 0 && valueCount !== rows) {
@@ -149,7 +194,13 @@ export function parseFooter(bytes: Uint8Array, fileBytes: number): Footer {
     return { rows: startRow, createdBy, footerBytes: bytes.length, columns, groups };
 }
 
-function readChunk(chunk: ColumnChunk, leaf: SchemaElement, fileBytes: number, dataEnd: number): Chunk {
+function readChunk(
+    chunk: ColumnChunk,
+    leaf: SchemaElement,
+    statistics: unknown,
+    fileBytes: number,
+    dataEnd: number,
+): Chunk {
     const meta = chunk.meta_data;
     if (chunk.file_path) throw new VeltaError('UNSUPPORTED', 'the Parquet file keeps columns in other files');
     if (chunk.crypto_metadata !== undefined) throw new VeltaError('UNSUPPORTED', 'a column of the file is encrypted');
@@ -166,24 +217,26 @@ function readChunk(chunk: ColumnChunk, leaf: SchemaElement, fileBytes: number, d
         if (first < 4 || last > fileBytes) throw corrupt('an index lies outside of the file');
         return { start: first, end: last };
     };
-    const { statistics } = meta;
-    const counted = statistics?.null_count;
+    const valueCount = whole(meta.num_values, 'the number of values of a chunk');
     return {
         start,
         end,
         codec: String(meta.codec),
-        valueCount: whole(meta.num_values, 'the number of values of a chunk'),
+        valueCount,
         uncompressedBytes: whole(meta.total_uncompressed_size, 'the size of a chunk'),
-        nullCount: counted === undefined ? null : whole(counted, 'a count of NULLs'),
-        ...bounds(statistics?.min_value, statistics?.max_value),
+        // Fields 1 and 2 are older bounds, of an order that nobody wrote down.
+        statistics: {
+            nullCount: nullCountOf(field(statistics, 3), valueCount),
+            min: bytesOrNull(field(statistics, 6)),
+            max: bytesOrNull(field(statistics, 5)),
+        },
         offsetIndex: span(chunk.offset_index_offset, chunk.offset_index_length),
         columnIndex: span(chunk.column_index_offset, chunk.column_index_length),
     };
 }
 
-function bounds(min: unknown, max: unknown): { min: Uint8Array | null; max: Uint8Array | null } {
-    const isThere = min instanceof Uint8Array && max instanceof Uint8Array;
-    return isThere ? { min, max } : { min: null, max: null };
+function bytesOrNull(value: unknown): Uint8Array | null {
+    return value instanceof Uint8Array ? value.slice() : null; // a copy, so that the footer is not kept for it
 }
 
 // ---- the schema: a tree, written node by node, each with the number of its children
@@ -196,32 +249,36 @@ interface Node {
 
 const DEEPEST = 100;
 
-function readSchema(schema: readonly SchemaElement[], leaves: SchemaElement[]): Column[] {
+function readSchema(schema: readonly SchemaElement[], leaves: SchemaElement[], orders: unknown): Column[] {
     let next = 0;
     const read = (depth: number): Node => {
-        const element = schema[next++];
-        if (element === undefined || depth > DEEPEST) throw corrupt('its schema is no tree');
-        const count = whole(element.num_children ?? 0, 'a number of columns', schema.length);
+        const node = schema[next++];
+        if (node === undefined || depth > DEEPEST) throw corrupt('its schema is no tree');
+        const count = whole(node.num_children ?? 0, 'a number of columns', schema.length);
         const isLeaf = count === 0 && depth > 0;
-        if (isLeaf && element.type === undefined) throw corrupt('a column has no type');
-        if (typeof element.name !== 'string') throw corrupt('a column has no name');
-        if (isLeaf) leaves.push(element);
+        if (isLeaf && node.type === undefined) throw corrupt('a column has no type');
+        if (typeof node.name !== 'string') throw corrupt('a column has no name');
+        if (isLeaf) leaves.push(node);
         const leaf = leaves.length - 1;
         const children: Node[] = [];
         for (let i = 0; i < count; i++) children.push(read(depth + 1));
-        return { element, children, leaf };
+        return { element: node, children, leaf };
     };
     const root = read(0);
     // hyparquet pairs chunks with the elements that have a type: a group with one would shift them.
     if (next !== schema.length || schema.filter((each) => each.type !== undefined).length !== leaves.length) {
         throw corrupt('its schema is no tree');
     }
-    const columns = root.children.map(columnOf);
+    const columns = root.children.map((child) => {
+        const column = columnOf(child);
+        // The union's first member is the order of the type; what newer members mean is not known here.
+        return { ...column, isOrdered: field(item(orders, column.leaf), 1) !== undefined };
+    });
     if (new Set(columns.map(({ name }) => name)).size !== columns.length) throw corrupt('two columns have one name');
     return columns;
 }
 
-function columnOf(top: Node): Column {
+function columnOf(top: Node): Omit<Column, 'isOrdered'> {
     const path: SchemaElement[] = [];
     let node: Node = top;
     for (; ; node = node.children[0] as Node) {
@@ -240,7 +297,7 @@ function columnOf(top: Node): Column {
         maxRepetition: path.filter((each) => each.repetition_type === 'REPEATED').length,
         listDefinition: repeated < 0 ? 0 : (definitions[repeated] as number),
     };
-    const refused = (refusal: string): Column => ({ ...common, type: null, refusal, rule: 'as is' });
+    const refused = (refusal: string): Omit<Column, 'isOrdered'> => ({ ...common, type: null, refusal, rule: 'as is' });
     if (node.children.length > 0) return refused('is a struct or a map');
     if (path.length === 1 && repeated < 0) return { ...common, ...typeOf(element) };
     if (common.maxRepetition !== 1 || path.length > 3) return refused('is nested');

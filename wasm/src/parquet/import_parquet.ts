@@ -1,26 +1,29 @@
 /**
  * `importParquet`: the rows of a Parquet file that match a filter, into a table.
  *
- * Row group by row group: the columns that the filter names are fetched first, the engine's own filter is run over them
- * in a table made for it, and of the other columns only the pages with matching rows are fetched. While a group's rows
- * are fetched and written, the filter columns of the next one are on their way.
+ * Row group by row group: those that statistics rule out are passed over; of the others the columns that the filter
+ * names are fetched first, the engine's own filter is run over them, and of the other columns only the pages with
+ * matching rows are fetched (row_filter.ts). While a group's rows are fetched and written, the filter columns of the
+ * next one are on their way.
  *
- * Which columns a filter names is asked of the engine too: compiled against a table without them it says which it
- * misses, and where. There is no second parser.
+ * A table that is to be made is made when its first rows have come, because a file says nowhere how long its lists are:
+ * whatever fails before leaves no empty table behind.
  */
-import { type Database, createDatabase } from '../database.js';
+import { Database } from '../database.js';
 import { VeltaError, checkOptions, describe, invalid, quoted } from '../errors.js';
-import { Filter } from '../filter.js';
+import type { Filter } from '../filter.js';
 import type { MemoryBudget } from '../ranges/memory_budget.js';
 import type { RangeClientOptions } from '../ranges/range_client.js';
 import { cancelled } from '../ranges/source.js';
-import type { FullColumn, ScalarType, Schema } from '../schema.js';
+import type { ColumnDefinition, ColumnType, FullColumn, Schema } from '../schema.js';
 import { Table } from '../table.js';
 import type { ColumnData } from '../values.js';
 import type { Decompressor } from './compression.js';
-import type { Column, Group } from './footer.js';
-import { pick, rowsOf } from './parquet_values.js';
+import type { Chunk, Column, Footer } from './footer.js';
+import { columnData, pick, rowsOf } from './parquet_values.js';
+import { RowFilter, filterText } from './row_filter.js';
 import {
+    type FilteredGroup,
     type HeldValues,
     type ParquetSource,
     StreamingParquetReader,
@@ -30,6 +33,7 @@ import {
 
 /** How far an import is. */
 export interface ImportProgress {
+    /** Rows of the row groups that are done, those that statistics ruled out included. */
     readonly rowsRead: number;
     readonly rowsWritten: number;
     /** Of the file. */
@@ -40,11 +44,24 @@ export interface ImportProgress {
 
 /** Options of {@link importParquet}. */
 export interface ImportParquetOptions<S extends Schema = Schema> {
-    /** The table that gets the rows. */
-    readonly table: Table<S>;
-    /** Columns by one name in both, or the file's by the table's; default those of the table that the file has. */
+    /**
+     * The table that gets the rows; or its name in `database`, where it is made with the file's columns and types if it
+     * is not there.
+     */
+    readonly table: Table<S> | string;
+    /** Where a table that is given by name is, or is to be. */
+    readonly database?: Database;
+    /** The primary key of a table that is given by name: an int or string column of it. Default none. */
+    readonly key?: string;
+    /**
+     * Columns by one name in both, or the file's by the table's; default those of the table that the file has, and of a
+     * table that is made all that velta has types for.
+     */
     readonly columns?: readonly string[] | Readonly<Record<string, string>>;
-    /** The file's column that goes to the table's only vector column, where it has another name. */
+    /**
+     * The file's column that goes to the table's only vector column, where it has another name. Of a table that is
+     * made: a column of fixed bytes that is to be one of vectors (lists of floats are without it).
+     */
     readonly vector?: string;
     /** Which rows: a filter (docs/FILTER.md) on the file's columns; default all. */
     readonly where?: string | Filter;
@@ -59,9 +76,16 @@ export interface ImportParquetOptions<S extends Schema = Schema> {
 }
 
 /** What an import did. */
-export interface ImportResult {
+export interface ImportResult<S extends Schema = Schema> {
+    /**
+     * The table with the rows; null where it was to be made and no row matched, so that the length of its vectors is
+     * not known.
+     */
+    readonly table: Table<S> | null;
     /** Rows written. */
     readonly rows: number;
+    /** Rows that statistics of row groups and pages ruled out: nothing of them was looked at. */
+    readonly rowsPruned: number;
     readonly bytesFetched: number;
     /** Bytes of the file that were not fetched. */
     readonly bytesSaved: number;
@@ -73,6 +97,8 @@ export interface ImportResult {
 
 const OPTIONS = [
     'table',
+    'database',
+    'key',
     'columns',
     'vector',
     'where',
@@ -88,131 +114,92 @@ const OPTIONS = [
 /** A column of the file and the one of the table that it goes to. */
 interface Pair {
     readonly target: string;
-    readonly full: FullColumn;
+    readonly type: ColumnType;
+    /** Of vectors; 0: the first rows say. */
+    readonly dimensions: number;
     readonly column: Column;
 }
 
-function pairsOf(options: ImportParquetOptions, file: readonly Column[], find: (name: string) => Column): Pair[] {
-    const { table, columns, vector } = options;
+/** The file's columns by the table's, as the options say; null where they say nothing. */
+function namesOf({ columns }: ImportParquetOptions): Map<string, string> | null {
+    if (columns === undefined) return null;
+    if (Array.isArray(columns)) return new Map((columns as readonly string[]).map((name) => [name, name]));
+    if (typeof columns === 'object' && columns !== null) return new Map(Object.entries(columns));
+    throw invalid(`importParquet: columns is an array or an object of names, not ${describe(columns)}`);
+}
+
+/** For a table that is there. @throws {VeltaError} UNKNOWN_COLUMN, NOT_FOUND, TYPE, INVALID */
+function pairsOfTable(table: Table, options: ImportParquetOptions, footer: Footer): Pair[] {
     const { schema } = table;
-    const names = new Map<string, string>();
-    if (columns === undefined) {
-        for (const name of Object.keys(schema)) if (file.some((each) => each.name === name)) names.set(name, name);
-    } else if (Array.isArray(columns)) {
-        for (const name of columns as readonly string[]) names.set(name, name);
-    } else if (typeof columns === 'object' && columns !== null) {
-        for (const [target, name] of Object.entries(columns)) names.set(target, name);
-    } else {
-        throw invalid(`importParquet: columns is an array or an object of names, not ${describe(columns)}`);
-    }
-    if (vector !== undefined) {
+    const shared = Object.keys(schema).filter((name) => footer.columns.some((each) => each.name === name));
+    const names = namesOf(options) ?? new Map(shared.map((name) => [name, name]));
+    if (options.vector !== undefined) {
         const targets = Object.keys(schema).filter((name) => schema[name]?.type === 'vector');
         if (targets.length !== 1) throw invalid('importParquet: vector needs a table with one vector column');
-        names.set(targets[0] as string, vector);
+        names.set(targets[0] as string, options.vector);
     }
     if (names.size === 0) throw invalid('importParquet: the file has none of the columns of the table');
     return Array.from(names, ([target, name]) => {
-        const full = schema[target];
+        const full = Object.hasOwn(schema, target) ? (schema[target] as FullColumn) : undefined;
         if (full === undefined) {
             throw new VeltaError('UNKNOWN_COLUMN', `table '${table.name}' has no column ${quoted(target)}`);
         }
-        const column = find(name);
+        const column = columnOf(footer, name);
         const type = typeFor(column, { vectors: full.type === 'vector' ? [name] : [] });
         if (type !== full.type) {
             const is = `column ${quoted(name)} of the Parquet file is ${type}`;
             throw new VeltaError('TYPE', `${is}, column '${target}' of the table ${full.type}`);
         }
-        return { target, full, column };
+        return { target, type, dimensions: full.type === 'vector' ? full.dimensions : 0, column };
     });
 }
 
-/** The name of a column at the beginning of a text, as the filter language writes it: the longest that fits. */
-function nameAt(rest: string, columns: readonly Column[]): string | undefined {
-    const written = (name: string): boolean =>
-        rest.startsWith(name) || rest.startsWith(`"${name.replaceAll('"', '""')}"`);
-    return columns
-        .map(({ name }) => name)
-        .filter(written)
-        .sort((a, b) => b.length - a.length)[0];
+/** For a table that is to be made. @throws {VeltaError} NOT_FOUND, UNSUPPORTED, TYPE, INVALID */
+function pairsOfFile(options: ImportParquetOptions, footer: Footer): Pair[] {
+    const { vector, key } = options;
+    const all = footer.columns.filter(({ type }) => type !== null).map(({ name }) => [name, name] as const);
+    const names = namesOf(options) ?? new Map(all);
+    if (vector !== undefined && !Array.from(names.values()).includes(vector)) names.set(vector, vector);
+    if (names.size === 0) throw invalid('importParquet: no columns are named');
+    const pairs = Array.from(names, ([target, name]): Pair => {
+        const column = columnOf(footer, name);
+        const type = typeFor(column, { vectors: name === vector ? [name] : [] });
+        const isFixed = type === 'vector' && column.type !== 'vector';
+        return { target, type, dimensions: isFixed ? column.typeLength / 4 : 0, column };
+    });
+    const keyed = pairs.find(({ target }) => target === key);
+    if (key !== undefined && keyed?.type !== 'int' && keyed?.type !== 'string') {
+        throw invalid(`importParquet: the key is an int or string column of the new table, not ${describe(key)}`);
+    }
+    return pairs;
 }
 
-/** The columns that a filter names. @throws {VeltaError} SYNTAX, UNKNOWN_COLUMN, TYPE as the engine does */
-async function filterColumns(
-    where: string,
-    file: readonly Column[],
-    find: (name: string) => Column,
-): Promise<Column[]> {
-    if (where.trim() === '') return [];
-    const bytes = new TextEncoder().encode(where);
-    const scratch = createDatabase({ autoIndex: false });
-    try {
-        // A table needs a column: one whose name the file does not have.
-        let unused = 'unused';
-        while (file.some(({ name }) => name === unused)) unused += '_';
-        const table = scratch.table('rows', { [unused]: 'bool' });
-        const found: Column[] = [];
-        for (;;) {
-            try {
-                table.where(where).count();
-                return found;
-            } catch (error) {
-                const isMissing = error instanceof VeltaError && error.code === 'UNKNOWN_COLUMN';
-                if (!isMissing || error.offset === undefined) throw error;
-                const name = nameAt(new TextDecoder().decode(bytes.subarray(error.offset)), file);
-                if (name === undefined || found.some((each) => each.name === name)) throw error;
-                const column = find(name);
-                if (column.type === 'vector') {
-                    throw new VeltaError('TYPE', `a filter of a Parquet file cannot use '${name}', which is a vector`);
-                }
-                table.addColumn(name, column.type as ScalarType);
-                found.push(column);
-            }
-        }
-    } finally {
-        await scratch.close();
+/** How long the lists of a column are, as far as their numbers tell where all are equally long; else 0. */
+function listLength({ groups }: Footer, { leaf }: Column): number {
+    let lists = 0;
+    let elements = 0;
+    for (const { rows, chunks } of groups) {
+        const { valueCount, statistics } = chunks[leaf] as Chunk;
+        lists += rows - (statistics.nullCount ?? 0); // a list that is NULL counts as one value
+        elements += valueCount - (statistics.nullCount ?? 0);
     }
-}
-
-/** Rows of a group that match, by the engine's filter; null: all. */
-async function matching(
-    where: string,
-    columns: readonly Column[],
-    values: readonly HeldValues[],
-    rows: number,
-): Promise<Uint32Array | null> {
-    if (where.trim() === '') return null;
-    let scratch: Database | null = null;
-    try {
-        scratch = createDatabase({ autoIndex: false });
-        const definitions = columns.map(({ name, type }) => [name, type as ScalarType] as const);
-        const table = scratch.table(
-            'rows',
-            Object.fromEntries(definitions.length ? definitions : [['unused', 'bool']]),
-        );
-        const data = columns.map(({ name }, i) => [name, (values[i] as HeldValues).values as ColumnData] as const);
-        table.insertColumns(Object.fromEntries(data), rows);
-        const found = table.where(where).rows();
-        return found.length === rows ? null : found;
-    } finally {
-        await scratch?.close();
-    }
+    const length = elements / lists;
+    return Number.isInteger(length) && length > 0 ? length : 0;
 }
 
 class Importer {
     readonly reader: StreamingParquetReader;
     readonly #options: ImportParquetOptions;
     readonly #where: string;
+    #table: Table | null;
     #pairs: readonly Pair[] = [];
-    #filter: readonly Column[] = [];
     #written = 0;
 
     constructor(source: ParquetSource, options: ImportParquetOptions) {
         this.#options = options;
-        const { where = '', budget, signal, gapBytes, decompressors, client } = options;
-        if (typeof where !== 'string' && !(where instanceof Filter)) {
-            throw invalid(`importParquet: where is a filter, not ${describe(where)}`);
-        }
-        this.#where = where.toString();
+        const { table, where = '', budget, signal, gapBytes, decompressors, client } = options;
+        this.#table = typeof table === 'string' ? presentTable(table, options) : table;
+        this.#where = filterText(where);
         const given = { budget, signal, gapBytes, decompressors, client };
         const set = Object.entries(given).filter(([, value]) => value !== undefined);
         this.reader = new StreamingParquetReader(source, Object.fromEntries(set));
@@ -220,25 +207,28 @@ class Importer {
 
     async run(): Promise<ImportResult> {
         const { footer, fileBytes } = await this.reader.load();
-        const find = (name: string): Column => columnOf(footer, name);
-        this.#pairs = pairsOf(this.#options, footer.columns, find);
-        this.#filter = await filterColumns(this.#where, footer.columns, find);
-        const groups = footer.groups.filter(({ rows }) => rows > 0);
-        let next = this.#first(groups[0]);
-        try {
-            for (let i = 0; i < groups.length; i++) {
-                const group = groups[i] as Group;
-                const held = await next;
-                next = this.#first(groups[i + 1]);
-                await this.#group(group, held);
-                this.#report(group.startRow + group.rows, footer.rows, fileBytes);
+        const table = this.#table;
+        this.#pairs = table === null ? pairsOfFile(this.#options, footer) : pairsOfTable(table, this.#options, footer);
+        const filter = await RowFilter.compile(this.#where, footer.columns, (name) => columnOf(footer, name));
+        let looked = 0;
+        const report = (rowsRead: number): void => this.#report(rowsRead, footer.rows, fileBytes);
+        for await (const filtered of this.reader.filterGroups(footer, filter, undefined)) {
+            const { group, candidates, release } = filtered;
+            try {
+                await this.#group(filtered, filter);
+            } finally {
+                release();
             }
-        } finally {
-            await next.then((held) => held.forEach((each) => each.release())).catch(() => undefined);
+            looked += candidates;
+            report(group.startRow + group.rows);
         }
+        report(footer.rows);
+        if (this.#table === null) this.#makeEmpty(footer);
         const { requests, bytesFetched } = this.reader.stats();
         return {
+            table: this.#table,
             rows: this.#written,
+            rowsPruned: footer.rows - looked,
             bytesFetched,
             bytesSaved: Math.max(0, fileBytes - bytesFetched),
             fileBytes,
@@ -247,70 +237,97 @@ class Importer {
         };
     }
 
+    #lastReport = -1;
+
     #report(rowsRead: number, rows: number, fileBytes: number): void {
-        const { bytesFetched } = this.reader.stats();
-        this.#options.onProgress?.({ rowsRead, rowsWritten: this.#written, rows, bytesFetched, fileBytes });
+        if (rowsRead !== this.#lastReport) {
+            this.#lastReport = rowsRead;
+            const { bytesFetched } = this.reader.stats();
+            this.#options.onProgress?.({ rowsRead, rowsWritten: this.#written, rows, bytesFetched, fileBytes });
+        }
         const { signal } = this.#options;
         if (signal?.aborted) throw cancelled(signal);
     }
 
-    /** Fetches what the filter needs of a group. A failure waits for whoever awaits it. */
-    #first(group: Group | undefined): Promise<HeldValues[]> {
-        if (group === undefined || this.#filter.length === 0) return Promise.resolve([]);
-        const held = this.reader.readChunks(group, this.#filter, null, {});
-        held.catch(() => undefined);
-        return held;
-    }
-
-    /** Writes the matching rows of a group; lets go of the filter columns. */
-    async #group(group: Group, filter: readonly HeldValues[]): Promise<void> {
-        const held: HeldValues[] = [...filter];
+    /** Writes the matching rows of a group. */
+    async #group({ group, rows, places, values, known }: FilteredGroup, filter: RowFilter): Promise<void> {
+        if (rows?.length === 0) return;
+        const here = this.#pairs.map(({ column, type }) => (type === 'vector' ? -1 : filter.columns.indexOf(column)));
+        const others = this.#pairs.filter((_, i) => here[i] === -1);
+        const vectors = others.filter(({ type }) => type === 'vector').map(({ column }) => column.name);
+        const columns = others.map(({ column }) => column);
+        const fetched = await this.reader.readChunks(group, columns, rows, { vectors, known });
         try {
-            const wanted = await matching(this.#where, this.#filter, filter, group.rows);
-            if (wanted?.length === 0) return;
-            const here = this.#pairs.map(({ column }) => this.#filter.indexOf(column));
-            const others = this.#pairs.filter((_, i) => here[i] === -1);
-            const fetched = await this.reader.readChunks(
-                group,
-                others.map(({ column }) => column),
-                wanted,
-                { vectors: others.filter(({ full }) => full.type === 'vector').map(({ column }) => column.name) },
-            );
-            held.push(...fetched);
             let at = 0;
+            const held = here.map((place) => (place < 0 ? (fetched[at++] as HeldValues) : null));
+            if (this.#table === null) {
+                this.#make(held.map((each, i) => each?.dimensions ?? this.#pairs[i]?.dimensions ?? 0));
+            }
             const batch = this.#pairs.map((pair, i): [string, ColumnData] => {
-                const place = here[i] as number;
-                if (place < 0) return [pair.target, this.#checked(pair, fetched[at++] as HeldValues)];
-                const { values } = filter[place] as HeldValues;
-                return [pair.target, (wanted === null ? values : pick(values, wanted, 1)) as ColumnData];
+                const own = held[i];
+                if (own) return [pair.target, this.#checked(pair, own)];
+                const { values: all } = values[here[i] as number] as HeldValues;
+                return [pair.target, columnData(places === null ? all : pick(all, places, 1), pair.type)];
             });
-            this.#write(Object.fromEntries(batch), wanted?.length ?? group.rows);
+            this.#write(Object.fromEntries(batch), rows?.length ?? group.rows);
         } finally {
-            for (const each of held) each.release();
+            for (const each of fetched) each.release();
         }
     }
 
-    #checked({ target, full, column }: Pair, held: HeldValues): ColumnData {
-        if (full.type === 'vector' && held.dimensions > 0 && held.dimensions !== full.dimensions && rowsOf(held) > 0) {
+    #checked({ target, type, dimensions, column }: Pair, held: HeldValues): ColumnData {
+        if (type === 'vector' && held.dimensions > 0 && held.dimensions !== dimensions && rowsOf(held) > 0) {
             const has = `column '${column.name}' of the Parquet file has vectors of ${held.dimensions} elements`;
-            throw new VeltaError('DIMENSIONS', `${has}, column '${target}' of the table of ${full.dimensions}`);
+            throw new VeltaError('DIMENSIONS', `${has}, column '${target}' of the table of ${dimensions}`);
         }
-        return held.values as ColumnData;
+        return columnData(held.values, type);
+    }
+
+    /** Makes the table, with vectors of these lengths. */
+    #make(dimensions: readonly number[]): void {
+        const { table: name, database, key } = this.#options;
+        this.#pairs = this.#pairs.map((pair, i) => ({ ...pair, dimensions: dimensions[i] as number }));
+        const schema = this.#pairs.map(({ target, type, dimensions: length }): [string, ColumnDefinition] => {
+            if (type === 'vector') return [target, { type, dimensions: length }];
+            return [target, target === key ? { type, key: true, required: true } : type];
+        });
+        this.#table = (database as Database).table(name as string, Object.fromEntries(schema));
+    }
+
+    /** Makes a table that gets no rows, if the file says enough. */
+    #makeEmpty(footer: Footer): void {
+        const dimensions = this.#pairs.map(({ type, dimensions: known, column }) => {
+            return type === 'vector' && known === 0 ? listLength(footer, column) : known;
+        });
+        if (this.#pairs.every(({ type }, i) => type !== 'vector' || dimensions[i] !== 0)) this.#make(dimensions);
     }
 
     #write(batch: Record<string, ColumnData>, rows: number): void {
-        const { table, upsert } = this.#options;
-        if (upsert === true) table.upsertColumns(batch, rows);
+        const table = this.#table as Table;
+        if (this.#options.upsert === true) table.upsertColumns(batch, rows);
         else table.insertColumns(batch, rows);
         this.#written += rows;
     }
+}
+
+/** A table by name; null where there is none. @throws {VeltaError} INVALID */
+function presentTable(name: string, { database, key }: ImportParquetOptions): Table | null {
+    if (!(database instanceof Database)) {
+        throw invalid(`importParquet: database must be an open database, not ${describe(database)}`);
+    }
+    if (!database.tableNames().includes(name)) return null;
+    const table = database.table(name);
+    if (key !== undefined && table.keyColumn !== key) {
+        throw invalid(`importParquet: the key of table '${name}' is ${quoted(table.keyColumn ?? 'none')}`);
+    }
+    return table;
 }
 
 /**
  * Writes the rows of a Parquet file that match a filter into a table.
  *
  * Each row group is written whole or not at all; where a later one fails or is cancelled, the rows of those before it
- * stay. The page's own thread does the unpacking and the filtering, group by group.
+ * stay. The thread that calls does the unpacking and the filtering, group by group.
  *
  * @throws {VeltaError} of the file: CORRUPT, UNSUPPORTED, DIMENSIONS, TYPE, NOT_FOUND, LIMIT; of the way to it: IO,
  *     CHANGED, NOT_FOUND; of `where`: SYNTAX, UNKNOWN_COLUMN, TYPE with the position; of the table: as
@@ -319,10 +336,15 @@ class Importer {
 export async function importParquet<S extends Schema>(
     source: ParquetSource,
     options: ImportParquetOptions<S>,
-): Promise<ImportResult> {
+): Promise<ImportResult<S>> {
     checkOptions('importParquet', options, OPTIONS);
-    if (!(options?.table instanceof Table)) {
-        throw invalid(`importParquet: table must be a table of an open database, not ${describe(options?.table)}`);
+    const { table, database, key } = options ?? {};
+    if (typeof table !== 'string' && !(table instanceof Table)) {
+        throw invalid(`importParquet: table must be a table of an open database or a name, not ${describe(table)}`);
     }
-    return new Importer(source, options as unknown as ImportParquetOptions).run();
+    if (table instanceof Table && (database !== undefined || key !== undefined)) {
+        throw invalid('importParquet: database and key go with a table given by name');
+    }
+    const importer = new Importer(source, options as unknown as ImportParquetOptions);
+    return importer.run() as unknown as Promise<ImportResult<S>>;
 }

@@ -98,8 +98,8 @@ function floorDivide(value: bigint, by: bigint): bigint {
     return value % by < 0n ? quotient - 1n : quotient;
 }
 
-/** Integers of any kind as 64 bits in the engine's unit. @throws {VeltaError} LIMIT */
-function integers(values: Int32Array | BigInt64Array, { rule, name }: Column): BigInt64Array {
+/** Integers of any kind as 64 bits in the engine's unit. @throws {VeltaError} LIMIT @internal */
+export function integers(values: Int32Array | BigInt64Array, { rule, name }: Column): BigInt64Array {
     if (values instanceof Int32Array) {
         const out = new BigInt64Array(values.length);
         const words = new Int32Array(out.buffer);

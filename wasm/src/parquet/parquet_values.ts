@@ -4,6 +4,7 @@
 import { VeltaError } from '../errors.js';
 import type { MemoryBudget } from '../ranges/memory_budget.js';
 import type { ColumnType } from '../schema.js';
+import type { ColumnData } from '../values.js';
 import type { ParquetValues } from './pages.js';
 
 interface Part {
@@ -59,6 +60,20 @@ export function concatenate(parts: readonly Part[], type: ColumnType, budget: Me
     } finally {
         held.release();
     }
+}
+
+/** A time as tables take it. @throws {VeltaError} LIMIT beyond 2^53 milliseconds */
+function timeOf(time: bigint | null): number | null {
+    if (time !== null && BigInt.asIntN(54, time) !== time) {
+        throw new VeltaError('LIMIT', `the Parquet file holds the time ${time}, which is beyond 2^53 milliseconds`);
+    }
+    return time === null ? null : Number(time);
+}
+
+/** Values in the form that tables take: times beside NULLs are numbers there. @throws {VeltaError} LIMIT @internal */
+export function columnData(values: ParquetValues, type: ColumnType): ColumnData {
+    if (type !== 'timestamp' || !Array.isArray(values)) return values as ColumnData;
+    return (values as (bigint | null)[]).map(timeOf);
 }
 
 /** Rows of values by their places, ascending or not. @internal */

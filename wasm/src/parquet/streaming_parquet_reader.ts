@@ -3,12 +3,14 @@
  *
  * The last 64 KiB come in one request, which hold most footers; a second one fetches what is missing of a larger. For
  * rows by number, the offset indexes of the chunks say which pages hold them, where the writer wrote such; spans that
- * lie near each other are fetched together. All that is fetched or decoded is charged to one budget while it is held.
+ * lie near each other are fetched together. For rows by a filter, the statistics of row groups and pages say which can
+ * hold a match (row_filter.ts), and nothing is fetched of the others. All that is fetched or decoded is charged to one
+ * budget while it is held.
  *
  * The bytes are hostile: footer.ts, pages.ts and encodings.ts check what they say before anything is done by it.
  */
-import { readOffsetIndex } from 'hyparquet/src/indexes.js';
 import { VeltaError, checkOptions, describe, invalid, quoted } from '../errors.js';
+import type { Filter } from '../filter.js';
 import { type Allocation, MemoryBudget } from '../ranges/memory_budget.js';
 import { RangeClient, type RangeClientOptions } from '../ranges/range_client.js';
 import { LocalSource, type RangeSource, type RangeStats, type Tail } from '../ranges/source.js';
@@ -16,8 +18,11 @@ import type { ColumnType } from '../schema.js';
 import type { Decompressor } from './compression.js';
 import { corrupt } from './encodings.js';
 import { type Chunk, type Column, type Footer, type Group, type Span, footerLength, parseFooter } from './footer.js';
+import { type PagePlace, readPageStatistics, readPlaces, spansOf } from './page_index.js';
 import { ColumnDecoder, type ParquetValues, readPageAt } from './pages.js';
 import { concatenate, permute } from './parquet_values.js';
+import { type KnownPages, RowFilter, type RowList, filterText } from './row_filter.js';
+import { boundsOf } from './statistics.js';
 
 /** Where a Parquet file is: an address, a range client, or its bytes. */
 export type ParquetSource = string | URL | RangeSource | Uint8Array | ArrayBuffer | Blob;
@@ -76,9 +81,29 @@ export interface HeldValues {
     readonly release: () => void;
 }
 
+/** Offset indexes that are known already. @internal */
+export type KnownPlaces = ReadonlyMap<Chunk, readonly PagePlace[]>;
+
+/** A row group with the rows that match a filter. @internal */
+export interface FilteredGroup {
+    readonly group: Group;
+    /** Rows that bounds did not rule out. */
+    readonly candidates: number;
+    /** Rows of the group; null: all. */
+    readonly rows: RowList;
+    /** Their places among the candidates; null: all. */
+    readonly places: RowList;
+    /** Of the filter's columns, for the candidates. */
+    readonly values: readonly HeldValues[];
+    readonly known: KnownPlaces;
+    release(): void;
+}
+
 const OPTIONS = ['budget', 'signal', 'footerBytes', 'gapBytes', 'decompressors', 'client'];
 /** A merged request grows no further than this, so that requests can run side by side. */
 const LONGEST_SPAN = 8 << 20;
+/** What page indexes take when they are read, against their bytes in the file, at most. */
+const PARSED_INDEX = 16;
 
 function sourceOf(source: ParquetSource, options: ParquetReaderOptions): RangeSource {
     if (typeof source === 'string' || source instanceof URL) {
@@ -284,6 +309,146 @@ export class StreamingParquetReader {
     }
 
     /**
+     * The numbers of the rows that match a filter, ascending; `selectByIndices` reads their values. Row groups and
+     * pages whose statistics rule out a match are not fetched, and of the others only the filter's columns.
+     * @param where - a filter (docs/FILTER.md) on the file's columns, vectors aside
+     * @throws {VeltaError} as {@link StreamingParquetReader.readColumn}; SYNTAX, UNKNOWN_COLUMN, TYPE of the filter,
+     *     with the position
+     */
+    async matchingRows(where: string | Filter, options: { readonly signal?: AbortSignal } = {}): Promise<Uint32Array> {
+        checkOptions('matchingRows', options, ['signal']);
+        const text = filterText(where);
+        const { footer } = await this.load(options.signal);
+        const filter = await RowFilter.compile(text, footer.columns, (name) => columnOf(footer, name));
+        const held: Allocation[] = [];
+        const found: Uint32Array[] = [];
+        try {
+            for await (const { group, rows, release } of this.filterGroups(footer, filter, options.signal)) {
+                try {
+                    const count = rows?.length ?? group.rows;
+                    held.push(this.budget.allocate(count * 8, 'a list of rows'));
+                    found.push(Uint32Array.from({ length: count }, (_, i) => group.startRow + (rows?.[i] ?? i)));
+                } finally {
+                    release();
+                }
+            }
+            const all = new Uint32Array(found.reduce((total, { length }) => total + length, 0));
+            let filled = 0;
+            for (const rows of found) {
+                all.set(rows, filled);
+                filled += rows.length;
+            }
+            return all;
+        } finally {
+            for (const each of held) each.release();
+        }
+    }
+
+    /**
+     * The groups that statistics do not rule out, one after the other, with their rows that match. While one is looked
+     * at, what the filter needs of the next one is fetched. Each is let go by its `release`.
+     * @internal
+     */
+    async *filterGroups(
+        footer: Footer,
+        filter: RowFilter,
+        signal: AbortSignal | undefined,
+    ): AsyncGenerator<FilteredGroup, void, undefined> {
+        const groups = await filter.groups(footer.groups);
+        const begin = (group: Group | undefined): Promise<FilteredGroup> | null => {
+            const filtered = group === undefined ? null : this.#filterGroup(group, filter, signal);
+            filtered?.catch(() => undefined); // a failure waits for whoever awaits it
+            return filtered;
+        };
+        let next = begin(groups[0]);
+        try {
+            for (let i = 0; i < groups.length; i++) {
+                const filtered = await (next as Promise<FilteredGroup>);
+                next = begin(groups[i + 1]);
+                yield filtered;
+            }
+        } finally {
+            await next?.then(({ release }) => release()).catch(() => undefined);
+        }
+    }
+
+    async #filterGroup(group: Group, filter: RowFilter, signal: AbortSignal | undefined): Promise<FilteredGroup> {
+        const held: { release(): void }[] = [];
+        const release = (): void => held.splice(0).forEach((each) => each.release());
+        try {
+            const known = await this.#knownPages(group, filter.columns, signal, held);
+            const { rows: candidates, held: list } = await filter.candidates(group, known, this.budget);
+            if (list !== null) held.push(list);
+            const places = new Map<Chunk, readonly PagePlace[]>();
+            filter.columns.forEach(({ leaf }, i) => {
+                const pages = known[i];
+                if (pages) places.set(group.chunks[leaf] as Chunk, pages.places);
+            });
+            const count = candidates?.length ?? group.rows;
+            const values =
+                count === 0 ? [] : await this.readChunks(group, filter.columns, candidates, { signal, known: places });
+            held.push(...values);
+            const found = count === 0 ? new Uint32Array(0) : await this.#matching(filter, values, count, held);
+            let rows = found;
+            if (found === null) rows = candidates;
+            else if (candidates !== null) rows = found.map((place) => candidates[place] as number);
+            return { group, candidates: count, rows, places: found, values, known: places, release };
+        } catch (error) {
+            release();
+            throw error;
+        }
+    }
+
+    async #matching(
+        filter: RowFilter,
+        values: readonly HeldValues[],
+        rows: number,
+        held: { release(): void }[],
+    ): Promise<RowList> {
+        if (filter.isEmpty) return null;
+        held.push(this.budget.allocate(rows * 8, 'a list of rows'));
+        return filter.matching(
+            values.map((each) => each.values),
+            rows,
+        );
+    }
+
+    /** Pages of columns with their bounds, where indexes are there and save more than they cost. */
+    async #knownPages(
+        group: Group,
+        columns: readonly Column[],
+        signal: AbortSignal | undefined,
+        held: { release(): void }[],
+    ): Promise<(KnownPages | null)[]> {
+        const indexes = columns.map(({ leaf }) => {
+            const chunk = group.chunks[leaf] as Chunk;
+            const { offsetIndex, columnIndex } = chunk;
+            const isWorth = chunk.end - chunk.start > 2 * this.#gap;
+            return isWorth && offsetIndex !== null && columnIndex !== null ? { chunk, offsetIndex, columnIndex } : null;
+        });
+        const spans = indexes.flatMap((index) => (index === null ? [] : [index.offsetIndex, index.columnIndex]));
+        if (spans.length === 0) return indexes.map(() => null);
+        const bytes = spans.reduce((total, { start, end }) => total + end - start, 0);
+        held.push(this.budget.allocate(bytes * PARSED_INDEX, 'page indexes'));
+        const fetched = await this.#fetch(spans, signal);
+        try {
+            return indexes.map((index, i) => {
+                if (index === null) return null;
+                const { chunk, offsetIndex, columnIndex } = index;
+                const places = readPlaces(fetched.bytesOf(offsetIndex), chunk, group.rows);
+                const statistics = readPageStatistics(fetched.bytesOf(columnIndex), places);
+                const column = columns[i] as Column;
+                const bounds = statistics.map((each, page) => {
+                    return boundsOf(column, each, (places[page] as PagePlace).rows);
+                });
+                return { places, bounds };
+            });
+        } finally {
+            fetched.release();
+        }
+    }
+
+    /**
      * Values of columns of a group.
      * @param wanted - rows of the group, ascending; null: all
      * @internal
@@ -292,11 +457,11 @@ export class StreamingParquetReader {
         group: Group,
         columns: readonly Column[],
         wanted: Uint32Array | null,
-        options: ReadValuesOptions,
+        options: ReadValuesOptions & { readonly known?: KnownPlaces },
     ): Promise<HeldValues[]> {
         const { vectors } = options;
         const signal = options.signal ?? this.#options.signal;
-        const plans = await this.#plan(group, columns, wanted, signal);
+        const plans = await this.#plan(group, columns, wanted, signal, options.known ?? new Map());
         const fetched = await this.#fetch(
             plans.flatMap(({ spans }) => spans),
             signal,
@@ -340,23 +505,30 @@ export class StreamingParquetReader {
         columns: readonly Column[],
         wanted: Uint32Array | null,
         signal: AbortSignal | undefined,
+        known: KnownPlaces,
     ): Promise<Plan[]> {
         const chunks = columns.map(({ leaf }) => group.chunks[leaf] as Chunk);
         // An index costs a request: it is asked for where a chunk is much larger than what one fetches for nothing.
-        const indexed = chunks.map((chunk) => {
-            return wanted !== null && chunk.offsetIndex !== null && chunk.end - chunk.start > 2 * this.#gap;
+        const asked = chunks.flatMap((chunk) => {
+            const { offsetIndex } = chunk;
+            const isWorth = wanted !== null && chunk.end - chunk.start > 2 * this.#gap && !known.has(chunk);
+            return isWorth && offsetIndex !== null ? [{ chunk, offsetIndex }] : [];
         });
-        const spans = chunks.flatMap(({ offsetIndex }, i) => (indexed[i] === true ? [offsetIndex as Span] : []));
-        const fetched = await this.#fetch(spans, signal);
+        const fetched = await this.#fetch(
+            asked.map(({ offsetIndex }) => offsetIndex),
+            signal,
+        );
         try {
+            const places = new Map(known);
+            for (const { chunk, offsetIndex } of asked) {
+                places.set(chunk, readPlaces(fetched.bytesOf(offsetIndex), chunk, group.rows));
+            }
             return columns.map((column, i) => {
                 const chunk = chunks[i] as Chunk;
-                if (indexed[i] !== true) {
-                    const spansOfAll = wanted?.length === 0 || group.rows === 0 ? [] : [chunk];
-                    return { column, chunk, spans: spansOfAll, pageRows: null };
-                }
-                const bytes = fetched.bytesOf(chunk.offsetIndex as Span);
-                return { column, chunk, ...pagesOf(bytes, chunk, group.rows, wanted as Uint32Array) };
+                const pages = places.get(chunk);
+                if (wanted !== null && pages !== undefined) return { column, chunk, ...spansOf(pages, chunk, wanted) };
+                const isNone = wanted?.length === 0 || group.rows === 0;
+                return { column, chunk, spans: isNone ? [] : [chunk], pageRows: null };
             });
         } finally {
             fetched.release();
@@ -437,50 +609,6 @@ function decodeSpan(decoder: ColumnDecoder, bytes: Uint8Array, firstRow: number 
         row = null;
         at = page.next;
     }
-}
-
-/** The spans of a chunk that hold the wanted rows, with the dictionary before them. */
-function pagesOf(
-    index: Uint8Array,
-    chunk: Chunk,
-    groupRows: number,
-    wanted: Uint32Array,
-): { spans: Span[]; pageRows: number[] } {
-    let pages: { start: number; end: number; row: number }[];
-    try {
-        const reader = { view: new DataView(index.buffer, index.byteOffset, index.byteLength), offset: 0 };
-        pages = readOffsetIndex(reader).page_locations.map(({ offset, compressed_page_size, first_row_index }) => {
-            const start = Number(offset);
-            return { start, end: start + Number(compressed_page_size), row: Number(first_row_index) };
-        });
-    } catch (error) {
-        throw corrupt(`the index of a chunk cannot be read (${String(error)})`);
-    }
-    let before = { end: chunk.start, row: -1 };
-    for (const page of pages) {
-        const isInside = page.start >= before.end && page.end > page.start && page.end <= chunk.end;
-        const isNext = page.row > before.row && page.row < groupRows;
-        if (!isInside || !isNext) throw corrupt('the index of a chunk is not in order');
-        before = page;
-    }
-    if (pages[0]?.row !== 0) throw corrupt('the index of a chunk does not begin with its first row');
-    const spans: Span[] = [];
-    const pageRows: number[] = [];
-    const [first] = pages;
-    if (first !== undefined && first.start > chunk.start) {
-        spans.push({ start: chunk.start, end: first.start });
-        pageRows.push(-1);
-    }
-    let next = 0;
-    pages.forEach((page, i) => {
-        const end = pages[i + 1]?.row ?? groupRows;
-        if (next < wanted.length && (wanted[next] as number) < end) {
-            spans.push(page);
-            pageRows.push(page.row);
-        }
-        while (next < wanted.length && (wanted[next] as number) < end) next++;
-    });
-    return { spans, pageRows };
 }
 
 /** A column by name. @throws {VeltaError} NOT_FOUND, UNSUPPORTED @internal */

@@ -235,13 +235,23 @@ export class RangeClient implements RangeSource {
         if (!Number.isSafeInteger(bytes) || bytes < 1) {
             throw invalid(`readTail: a whole number of bytes from 1, not ${describe(bytes)}`);
         }
-        if (this.#isForeign && this.#size === null) await this.probe('HEAD', options);
+        if (this.#isForeign && this.#size === null) await this.#findSize(options);
         if (this.#size === null) {
             const { bytes: tail, start } = await this.#get({ start: 0, end: 0, suffix: bytes }, options.signal);
             return { bytes: tail, start, size: start + tail.length };
         }
         const start = Math.max(0, this.#size - bytes);
         return { bytes: await this.read(start, this.#size, options), start, size: this.#size };
+    }
+
+    /** Asks for the size without a header that needs a preflight; by a byte where HEAD is refused. */
+    async #findSize(options: ReadRangeOptions): Promise<void> {
+        try {
+            await this.probe('HEAD', options);
+        } catch (error) {
+            if (!(error instanceof VeltaError) || error.code !== 'IO') throw error;
+            await this.probe('range', options);
+        }
     }
 
     #beyond(end: number): VeltaError {
@@ -342,7 +352,8 @@ export class RangeClient implements RangeSource {
         } catch (error) {
             if (error instanceof VeltaError || error instanceof Passing || error instanceof FromCallback) throw error;
             const why = stop.signal.aborted ? `nothing came for ${this.#timeoutMs} ms` : String(error);
-            throw passing(`the connection was lost (${why})`);
+            const blame = this.#isForeign ? '; or the server does not let pages of other origins read (CORS)' : '';
+            throw passing(`the connection was lost (${why})${blame}`);
         } finally {
             clearTimeout(timer);
             signal.removeEventListener('abort', abort);

@@ -99,6 +99,8 @@ async function load({ name, storage, init: options, section }) {
         const time = database.stats().time ?? new Date();
         database.table('changes', CHANGES).insert({ id: 0, time, kind: 'load', package: null, query: null });
         database.tag('0');
+        // The log begins anew, so that it shows what is done from now on.
+        database.checkpoint();
         await database.close();
         return null;
     } catch (error) {

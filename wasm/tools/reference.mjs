@@ -16,7 +16,11 @@ const head = `<!-- Made by "make reference" from the types of wasm/src; edit the
 
 `;
 /** The entries, one part of the file each. */
-const entries = { velta: 'src/index.ts', 'velta/arrow': 'src/arrow/index.ts' };
+const entries = {
+    velta: 'src/index.ts',
+    'velta/arrow': 'src/arrow/index.ts',
+    'velta/parquet': 'src/parquet/index.ts',
+};
 const typedoc = join(wasm, 'node_modules/typedoc/bin/typedoc');
 
 function partOf([name, source]) {

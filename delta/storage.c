@@ -444,6 +444,10 @@ const void *storage_replayed_body(const struct storage *storage, size_t *size_by
     return storage->replay_body;
 }
 
+bool storage_replayed_commit(const struct storage *storage) {
+    return (storage->frame.flags & STORAGE_FRAME_COMMIT) != 0;
+}
+
 uint64_t storage_log_bytes(const struct storage *storage) {
     return storage->tail.offset;
 }
@@ -466,6 +470,7 @@ void storage_get_stats(const struct storage *storage, struct storage_stats *stat
         .synced_bytes = storage->synced,
         .frame_count = storage->tail.frame_count,
         .cut_bytes = storage->cut_bytes,
+        .salt = storage->salt,
         .poisoned = storage->poisoned,
     };
 }

@@ -136,6 +136,8 @@ VELTA_MUST_USE enum velta_status storage_check_segment(const struct segment *seg
  */
 VELTA_MUST_USE enum velta_status storage_begin_replay(struct storage *storage, struct velta_error *error);
 const void *storage_replayed_body(const struct storage *storage, size_t *size_bytes, uint64_t *offset);
+/* Whether a batch ends with that frame. */
+bool storage_replayed_commit(const struct storage *storage);
 
 struct storage_stats {
     uint64_t generation;
@@ -146,6 +148,7 @@ struct storage_stats {
     uint64_t synced_bytes; /* of the log, known to be durable */
     uint64_t frame_count;  /* with a body, committed or not, since the last checkpoint */
     uint64_t cut_bytes;    /* of a torn tail, found at open */
+    uint64_t salt;         /* names this generation of this store, by the checksum of its root */
     bool poisoned;
 };
 void storage_get_stats(const struct storage *storage, struct storage_stats *stats);

@@ -64,6 +64,14 @@ static struct storage_meta meta_of(const struct velta *db) {
 
 /* ---- checkpoints */
 
+/* The log begins anew with the newest root, and nobody can follow from before. */
+static void begin_digest(struct velta *db) {
+    struct storage_stats stats;
+    storage_get_stats(db->storage, &stats);
+    follow_clear(db);
+    db->log_digest = follow_digest(0, stats.salt);
+}
+
 enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state, bool all,
                                  const struct velta_progress *progress, struct velta_error *error) {
     struct checkpoint_segment *segments = NULL;
@@ -78,6 +86,9 @@ enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state,
         db->made_ms = db->now_ms(db->now_context);
     }
     meta.reserved[0] = (uint64_t)db->made_ms;
+    /* What the log does not tell ends its digest: a compaction, and changes that were not yet in a frame. */
+    bool is_told = state == &db->state && record_buffer_bytes(db->pending) == 0;
+    meta.reserved[1] = is_told ? db->log_digest : 0;
     mark_new(db, segments, count);
     struct reporting_source reporting = {.state = state, .progress = progress, .total = total_bytes(segments, count)};
     struct storage_source source = {.context = &reporting, .write = write_reporting};
@@ -89,6 +100,9 @@ enum velta_status checkpoint_run(struct velta *db, struct snapshot_state *state,
     status = status ? status : commit_drive(db, error);
     memory_release(db->memory, segments, count * sizeof *segments);
     if (!status) {
+        if (!is_told) {
+            begin_digest(db);
+        }
         snapshot_clean(state);
         record_buffer_clear(db->pending);
         db->log_raw_bytes = 0;
@@ -138,10 +152,8 @@ enum velta_status velta_export(velta *db, uint8_t **bytes, uint64_t *size_bytes,
     size_t count = 0;
     *bytes = NULL;
     *size_bytes = 0;
-    if (db->in_callback) {
-        return velta_fail(error, VELTA_BUSY, VELTA_NO_OFFSET, "a watch callback must not call the database");
-    }
-    enum velta_status status = snapshot_list(&db->state, true, &segments, &count, error);
+    enum velta_status status = database_check_usable(db, error);
+    status = status ? status : snapshot_list(&db->state, true, &segments, &count, error);
     if (!status) {
         status = write_export(db, segments, count, bytes, size_bytes, progress, error);
         memory_release(db->memory, segments, count * sizeof *segments);
@@ -248,6 +260,7 @@ enum velta_status checkpoint_load_root(struct velta *db, struct velta_error *err
     db->next_sequence = meta->sequence;
     db->last_time_ms = meta->time_ms;
     db->made_ms = (int64_t)meta->reserved[0];
+    db->log_digest = meta->reserved[1] ? meta->reserved[1] : db->log_digest;
     return VELTA_OK;
 }
 
@@ -255,6 +268,7 @@ enum velta_status checkpoint_load(struct velta *db, const struct velta_progress 
     struct loading loading = {0};
     struct storage_stats stats;
     storage_get_stats(db->storage, &stats);
+    begin_digest(db);
     if (stats.generation == 0) {
         return VELTA_OK;
     }

@@ -80,6 +80,7 @@ static enum velta_status write_frame(struct velta *db, bool commit, struct velta
     status = status ? status : storage_begin_append(db->storage, db->body, body_bytes, commit, error);
     status = status ? status : commit_drive(db, error);
     if (!status) {
+        follow_logged(db, db->body, body_bytes, commit);
         record_buffer_clear(db->pending);
         db->log_raw_bytes += raw_bytes;
     }
@@ -174,8 +175,10 @@ static enum velta_status log_batch(struct velta *db, const struct change *change
         }
     }
     struct record_mark mark = record_buffer_mark(db->pending);
+    uint64_t digest = db->log_digest;
     status = encode_batch(db, changes, change_count, large, progress, &frames, error);
-    if (!status && (strict || large || record_buffer_bytes(db->pending) >= GROUP_BYTES)) {
+    bool is_due = strict || large || db->tail.limit_bytes > 0; /* followers get batches one by one */
+    if (!status && (is_due || record_buffer_bytes(db->pending) >= GROUP_BYTES)) {
         status = write_frame(db, true, error);
         if (!status && strict) {
             return sync_log(db, error);
@@ -185,6 +188,7 @@ static enum velta_status log_batch(struct velta *db, const struct change *change
         record_buffer_rewind(db->pending, mark);
     } else if (status) {
         record_buffer_clear(db->pending); /* nothing but this batch is in it */
+        follow_rollback(db, digest);
         if (!db->poisoned && (storage_begin_rollback(db->storage, NULL) || commit_drive(db, NULL))) {
             db->poisoned = true;
         }

@@ -52,21 +52,30 @@ int64_t database_now(struct velta *db) {
     return now_ms > db->last_time_ms || db->next_sequence == 1 ? now_ms : db->last_time_ms;
 }
 
-enum velta_status database_check(const struct velta_table *handle, struct velta_error *error) {
-    if (handle->db->in_callback) {
+enum velta_status database_check_usable(const struct velta *db, struct velta_error *error) {
+    if (db->in_callback) {
         return velta_fail(error, VELTA_BUSY, VELTA_NO_OFFSET,
                           "a watch callback must not call the database; note the change and act on it later");
     }
-    if (handle->dropped) {
-        return velta_fail(error, VELTA_NOT_FOUND, VELTA_NO_OFFSET, "this table has been dropped");
+    if (db->torn) {
+        return velta_fail(error, VELTA_POISONED, VELTA_NO_OFFSET,
+                          "a batch of the database that this one follows was applied in part; import it anew");
     }
     return VELTA_OK;
 }
 
+enum velta_status database_check(const struct velta_table *handle, struct velta_error *error) {
+    enum velta_status status = database_check_usable(handle->db, error);
+    if (!status && handle->dropped) {
+        return velta_fail(error, VELTA_NOT_FOUND, VELTA_NO_OFFSET, "this table has been dropped");
+    }
+    return status;
+}
+
 enum velta_status database_check_writable(const struct velta *db, struct velta_error *error) {
-    if (db->in_callback) {
-        return velta_fail(error, VELTA_BUSY, VELTA_NO_OFFSET,
-                          "a watch callback must not call the database; note the change and act on it later");
+    enum velta_status status = database_check_usable(db, error);
+    if (status) {
+        return status;
     }
     if (db->read_only) {
         return velta_fail(error, VELTA_READ_ONLY, VELTA_NO_OFFSET, "the database was opened for reading");
@@ -154,6 +163,7 @@ enum velta_status database_check_options(const char *path, const struct velta_op
 
 void database_free(struct velta *db, bool close_host) {
     struct memory *memory = db->memory;
+    follow_clear(db);
     if (db->executor_made) {
         host_executor_destroy(memory, &db->executor);
     }
@@ -205,6 +215,7 @@ enum velta_status database_create(const struct velta_options *options, struct ve
     db->durability = options->durability;
     db->checkpoint_bytes = options->checkpoint_bytes ? options->checkpoint_bytes : DEFAULT_CHECKPOINT_BYTES;
     db->thread_count = options->thread_count;
+    db->tail.limit_bytes = options->log_tail_bytes;
     db->now_ms = options->now_ms ? options->now_ms : host_now_ms;
     db->now_context = options->now_context;
     db->next_sequence = 1;

@@ -4,8 +4,9 @@
  * Who does what: database.c opens, loads, closes; tables.c makes and drops tables and columns; commit.c is the one path
  * of every change (reserve, log, apply, tell watchers) and apply.c its effect on the state; replay.c checks and applies
  * the log; write.c and write_delta.c turn public batches into changes; checkpoint.c checkpoints, exports, imports;
- * compact.c compacts; verify.c checks; read.c finds and gets rows, now and in the past; query.c searches; aggregate.c,
- * iterate.c, watch.c, result.c are what they say.
+ * compact.c compacts; follow.c keeps the log's tail for followers, and follows; verify.c checks; read.c finds and gets
+ * rows, now and in the past; query.c searches; aggregate.c, iterate.c, watch.c, result.c are what they say; snapshot.c
+ * imports an export by parts.
  */
 #ifndef VELTA_STORE_DATABASE_H
 #define VELTA_STORE_DATABASE_H
@@ -40,6 +41,16 @@ struct prepared {
     struct velta_table *column_of; /* a column was added to this table's end, not yet for good */
 };
 
+/* The newest frames of the log, for those that follow it. */
+struct log_tail {
+    uint64_t limit_bytes; /* 0: none are kept */
+    uint64_t size_bytes;
+    struct tail_frame *first;
+    struct tail_frame *last;
+    uint64_t sequence; /* the last change before the batch at the end */
+    bool is_batch_open;
+};
+
 struct velta {
     struct memory *memory;
     const struct simd_kernels *simd;
@@ -62,12 +73,15 @@ struct velta {
     bool graph_dirty; /* links were made that the log does not tell of */
     bool read_only;
     bool poisoned;
+    bool torn; /* a batch of another database was applied in part: nothing is answered any more */
     enum velta_durability durability;
     uint64_t checkpoint_bytes;
 
     uint64_t next_sequence; /* of the next change; the first is 1 */
     int64_t last_time_ms;
     int64_t made_ms; /* when its files were made; 0: not yet, or they are an export */
+    uint64_t log_digest;  /* of everything that was logged: follow.c */
+    struct log_tail tail; /* what of it is kept in memory */
     int64_t (*now_ms)(void *context);
     void *now_context;
     struct velta_executor executor;
@@ -105,7 +119,9 @@ void database_leave_storage(struct velta *db);
 VELTA_MUST_USE enum velta_status database_calibrate(struct velta *db, struct velta_error *error);
 /* The clock of changes, never going back. */
 int64_t database_now(struct velta *db);
-/* Fails when the handle or database cannot be used (dropped table, call from inside a callback). */
+/* Fails when the database cannot be used: from inside a callback, or torn. */
+VELTA_MUST_USE enum velta_status database_check_usable(const struct velta *db, struct velta_error *error);
+/* The same, and when the handle's table has been dropped. */
 VELTA_MUST_USE enum velta_status database_check(const struct velta_table *handle, struct velta_error *error);
 /* Fails when nothing may be written: read-only, poisoned, or inside a callback. */
 VELTA_MUST_USE enum velta_status database_check_writable(const struct velta *db, struct velta_error *error);
@@ -166,6 +182,9 @@ void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, fl
 VELTA_MUST_USE enum velta_status replay_log(struct velta *db, const struct velta_progress *progress,
                                             struct velta_error *error);
 
+/* Applies the changes of one frame's body, and tells the watchers. CORRUPT with `offset`; BUSY: an iterator is open. */
+VELTA_MUST_USE enum velta_status replay_body(struct velta *db, const void *body, size_t size_bytes, uint64_t offset,
+                                             struct velta_error *error);
 /* One change of the log: checked against the state, then applied. */
 VELTA_MUST_USE enum velta_status replay_change(struct velta *db, const struct change *change,
                                                struct velta_error *error);
@@ -182,6 +201,16 @@ VELTA_MUST_USE enum velta_status checkpoint_check_clock(const struct velta *db, 
 /* Reads the state from the storage just opened. */
 VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct velta_progress *progress,
                                                  struct velta_error *error);
+
+/* ---- follow.c ---- */
+/* The digest after something of this checksum, never 0. */
+uint64_t follow_digest(uint64_t before, uint64_t checksum);
+/* A frame is in the log: the digest moves on, and the tail takes it. */
+void follow_logged(struct velta *db, const void *body, size_t body_bytes, bool commit);
+/* The frames after the last committed one were taken back; `digest`: the one before them. */
+void follow_rollback(struct velta *db, uint64_t digest);
+/* Empties the tail. */
+void follow_clear(struct velta *db);
 
 /* ---- compact.c ---- */
 /* Drops the dead rows and the texts that salvage left in a database in memory; all history that is there stays. */

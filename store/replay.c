@@ -88,6 +88,9 @@ static enum velta_status check_change(struct velta *db, const struct change *cha
     if (change->table >= db->state.table_count || db->state.tables[change->table].dropped) {
         return velta_fail(error, VELTA_CORRUPT, 0, "table %u is not there", change->table);
     }
+    if (change->kind == CHANGE_TABLE_DROP && db->open_iterators > 0) {
+        return velta_fail(error, VELTA_BUSY, VELTA_NO_OFFSET, "an iterator is open where a table is dropped");
+    }
     if (change->kind == CHANGE_TABLE_DROP || change->kind == CHANGE_COLUMN_ADD) {
         return VELTA_OK;
     }
@@ -115,10 +118,10 @@ enum velta_status replay_piece(struct velta *db, const struct change *piece, str
     return status ? status : apply_checked(db, piece, error);
 }
 
-/* Memory is not damage; everything else that a change of the log meets is. */
+/* Refusals for the time are not damage; everything else that a change of the log meets is. */
 static enum velta_status damage(enum velta_status status, uint64_t offset, struct velta_error *error) {
     char text[sizeof error->text];
-    if (status == VELTA_OK || status == VELTA_NO_MEMORY || status == VELTA_OVER_BUDGET || status == VELTA_CANCELLED) {
+    if (status == VELTA_OK || status == VELTA_NO_MEMORY || status == VELTA_OVER_BUDGET || status == VELTA_BUSY) {
         return status;
     }
     snprintf(text, sizeof text, "%s", error ? error->text : "");
@@ -126,13 +129,16 @@ static enum velta_status damage(enum velta_status status, uint64_t offset, struc
                       (unsigned long long)offset, text);
 }
 
-static enum velta_status replay_body(struct velta *db, const void *body, size_t size_bytes, struct velta_error *error) {
+enum velta_status replay_body(struct velta *db, const void *body, size_t size_bytes, uint64_t offset,
+                              struct velta_error *error) {
+    struct velta_error own;
+    error = error ? error : &own;
     struct record_schema schema = commit_record_schema(db);
     struct record_reader *reader = NULL;
     bool more = true;
     enum velta_status status = record_reader_open(db->memory, body, size_bytes, &reader, error);
     if (status) {
-        return status;
+        return damage(status, offset, error);
     }
     for (;;) {
         struct change change = {0};
@@ -144,9 +150,10 @@ static enum velta_status replay_body(struct velta *db, const void *body, size_t 
         if (status) {
             break;
         }
+        watch_notify(db, &change);
     }
     record_reader_close(reader);
-    return status;
+    return damage(status, offset, error);
 }
 
 /* Loading comes first: what it loaded counts as done. */
@@ -161,9 +168,7 @@ static enum velta_status report(const struct velta_progress *progress, const str
 }
 
 enum velta_status replay_log(struct velta *db, const struct velta_progress *progress, struct velta_error *error) {
-    struct velta_error own;
     struct storage_stats stats;
-    error = error ? error : &own;
     storage_get_stats(db->storage, &stats);
     for (;;) {
         size_t size_bytes = 0;
@@ -177,7 +182,8 @@ enum velta_status replay_log(struct velta *db, const struct velta_progress *prog
         if (!body) {
             return report(progress, &stats, stats.log_bytes, error);
         }
-        status = damage(replay_body(db, body, size_bytes, error), offset, error);
+        follow_logged(db, body, size_bytes, storage_replayed_commit(db->storage));
+        status = replay_body(db, body, size_bytes, offset, error);
         status = status ? status : report(progress, &stats, offset + size_bytes, error);
         if (status) {
             return status;

@@ -66,6 +66,7 @@ struct velta_options {
     uint32_t thread_count;     /* for velta_index and compact; 0: one per processor */
     uint32_t chain_interval;   /* vector deltas between full vectors kept in history; 0: 100 */
     uint64_t checkpoint_bytes; /* checkpoint when the log is larger; 0: 32 MiB; UINT64_MAX: never by itself */
+    uint64_t log_tail_bytes;   /* newest frames of the log kept in memory, for velta_log_since; 0: none */
     int64_t (*now_ms)(void *context); /* the clock of changes and expiry; NULL: the system's */
     void *now_context;
     struct velta_host *host;
@@ -196,6 +197,39 @@ void velta_get_stats(const velta *db, struct velta_stats *stats);
 /* Checks everything: file checksums, columns, keys, history, every invariant of every index. CORRUPT says where. */
 VELTA_MUST_USE enum velta_status velta_verify(velta *db, const struct velta_progress *progress,
                                               struct velta_error *error);
+
+/* ---- Following: copies in memory that take every change by the log's own records ------------------------------- */
+
+/*
+ * What a database has lived through: the number of the last change, and a digest of all that was logged, which no other
+ * store and no other course of this one has. It outlives checkpoints and openings; a compaction makes a new one.
+ */
+struct velta_position {
+    uint64_t sequence;
+    uint64_t digest;
+};
+/*
+ * Where a stored database is that was opened with log_tail_bytes; without them INVALID. An export made now is a copy at
+ * this position. Relaxed stores with a tail write each batch to the log at once, and sync it later.
+ */
+VELTA_MUST_USE enum velta_status velta_log_position(const velta *db, struct velta_position *position,
+                                                    struct velta_error *error);
+/*
+ * The batches after *position, which moves behind them, as frames (docs/FORMAT.md, section 9): as many as fit into
+ * max_bytes, one at least; none (*bytes NULL) where there is none. Given back with velta_export_free. HISTORY_GONE: no
+ * such batches are in the tail, or the position is not one of this store: an export is needed.
+ */
+VELTA_MUST_USE enum velta_status velta_log_since(velta *db, struct velta_position *position, uint64_t max_bytes,
+                                                 uint8_t **bytes, uint64_t *size_bytes, struct velta_error *error);
+/*
+ * Applies such frames to a database in memory that is at *position, which moves with each whole batch; watchers are
+ * told. Nothing else may change the database. NOT_FOUND: the frames begin elsewhere: some were lost, repeated, or are
+ * of another store; CORRUPT: error->offset is the byte; BUSY: they drop a table while iterators are open; NO_MEMORY,
+ * OVER_BUDGET. After a failure the database is at *position, unless a batch of several changes was interrupted, by a
+ * refusal of memory or bytes forged to the checksum: then all it answers is POISONED.
+ */
+VELTA_MUST_USE enum velta_status velta_follow(velta *db, struct velta_position *position, const void *bytes,
+                                              uint64_t size_bytes, struct velta_error *error);
 
 /* ---- Salvage: what is left of a damaged database ---------------------------------------------------------------- */
 

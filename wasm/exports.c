@@ -83,7 +83,8 @@ static int64_t time_of(double time_ms) {
 
 /* ---- database */
 
-enum { ABI_RELAXED = 1, ABI_READ_ONLY = 2, ABI_MUST_EXIST = 4 }; /* flags */
+enum { ABI_RELAXED = 1, ABI_READ_ONLY = 2, ABI_MUST_EXIST = 4, ABI_LOG_TAIL = 8 }; /* flags */
+enum { LOG_TAIL_BYTES = 8 << 20 };
 
 static struct velta_options options_of(uint32_t flags, double budget_bytes, double checkpoint_bytes,
                                        uint32_t chain_interval, uint32_t threads, uint32_t clock, uint32_t progress) {
@@ -92,6 +93,7 @@ static struct velta_options options_of(uint32_t flags, double budget_bytes, doub
         .durability = flags & ABI_RELAXED ? VELTA_RELAXED : VELTA_STRICT,
         .read_only = (flags & ABI_READ_ONLY) != 0,
         .must_exist = (flags & ABI_MUST_EXIST) != 0,
+        .log_tail_bytes = flags & ABI_LOG_TAIL ? LOG_TAIL_BYTES : 0,
         .thread_count = threads,
         .chain_interval = chain_interval,
         .checkpoint_bytes = checkpoint_bytes < 0 ? UINT64_MAX : (uint64_t)checkpoint_bytes,
@@ -184,6 +186,26 @@ enum velta_status ABI(abi_export)(velta *db, uint32_t progress, size_t out[2]) {
 
 void ABI(abi_export_free)(velta *db, uint8_t *bytes, size_t size_bytes) {
     velta_export_free(db, bytes, size_bytes);
+}
+
+enum velta_status ABI(abi_log_position)(velta *db, struct velta_position *out) {
+    return velta_log_position(db, out, &abi_last_error);
+}
+
+/* out: as of abi_export; 0 and 0: nothing has come since. */
+enum velta_status ABI(abi_log_since)(velta *db, struct velta_position *position, double max_bytes,
+                                     size_t out[2]) {
+    uint8_t *bytes = NULL;
+    uint64_t size_bytes = 0;
+    enum velta_status status =
+        velta_log_since(db, position, (uint64_t)max_bytes, &bytes, &size_bytes, &abi_last_error);
+    out[0] = (size_t)(uintptr_t)bytes;
+    out[1] = (size_t)size_bytes;
+    return status;
+}
+
+enum velta_status ABI(abi_follow)(velta *db, struct velta_position *position, const void *bytes, size_t size_bytes) {
+    return velta_follow(db, position, bytes, size_bytes, &abi_last_error);
 }
 
 /* keep_since_ms: 0 none, below -9.2e18 all. stats: rows dropped, bytes before, bytes after. */

@@ -937,6 +937,7 @@ int main(void) {
         cmocka_unit_test(making_survives_every_refusal),
         cmocka_unit_test(closing_survives_every_refusal),
         cmocka_unit_test(importing_survives_every_refusal),
+        cmocka_unit_test(importing_by_parts_survives_every_refusal),
         cmocka_unit_test(no_budget_leaves_a_trace),
         cmocka_unit_test(small_budgets_open_nothing),
         cmocka_unit_test(a_budget_is_a_status),

@@ -61,6 +61,9 @@ export interface Exports {
     abi_checkpoint(db: Address, progress: number): Status;
     abi_export(db: Address, progress: number, out: Address): Status;
     abi_export_free(db: Address, bytes: Address, sizeBytes: number): void;
+    abi_log_position(db: Address, out: Address): Status;
+    abi_log_since(db: Address, position: Address, maxBytes: number, out: Address): Status;
+    abi_follow(db: Address, position: Address, bytes: Address, sizeBytes: number): Status;
     abi_compact(
         db: Address,
         keepSince: number,
@@ -233,6 +236,7 @@ export interface Imports {
 export const OPEN_RELAXED = 1;
 export const OPEN_READ_ONLY = 2;
 export const OPEN_MUST_EXIST = 4;
+export const OPEN_LOG_TAIL = 8;
 
 /** A row number that means none. */
 export const NO_ROW = 0xffffffff;

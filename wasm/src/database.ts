@@ -16,7 +16,7 @@ import {
     findFamily,
     findFamilyTable,
 } from './column_family.js';
-import { NO_ROW, OPEN_MUST_EXIST, OPEN_READ_ONLY, OPEN_RELAXED, type Address } from './abi.js';
+import { NO_ROW, OPEN_LOG_TAIL, OPEN_MUST_EXIST, OPEN_READ_ONLY, OPEN_RELAXED, type Address } from './abi.js';
 import { VeltaError, checkOptions, describe, invalid, quoted } from './errors.js';
 import { COLUMN_SIZE } from './generated/layout.js';
 import { STATUS_NUMBERS } from './generated/status.js';
@@ -139,6 +139,7 @@ export interface DatabaseDetails {
 }
 
 const STATS = 17;
+const POSITION_BYTES = 16;
 const ALL_HISTORY = -1e19;
 const EXPORT_MOST = 0x7fffffff;
 const forgottenAt = 'the database was closed';
@@ -151,6 +152,15 @@ function checkTableName(name: unknown): void {
     if (name === STREAMS_TABLE) {
         throw invalid(`a table is not named '${STREAMS_TABLE}', which is kept for the positions of streams`);
     }
+}
+
+/** A position in memory, which the engine moves on. */
+function placePosition(instance: Instance, position: unknown): Address {
+    if (!(position instanceof Uint8Array) || position.length !== POSITION_BYTES)
+        throw invalid('a position has 16 bytes');
+    const at = instance.space(POSITION_BYTES);
+    instance.u8.set(position, at);
+    return at;
 }
 
 function busy(): VeltaError {
@@ -651,6 +661,78 @@ export class Database {
         };
     }
 
+    // ---- copies: store/velta.h, "Following"
+
+    /** Where the database stands: 16 bytes. @internal */
+    logPosition(): Uint8Array {
+        return this.run((instance) => {
+            const out = instance.space(POSITION_BYTES);
+            instance.check(instance.exports.abi_log_position(this.#handle, out));
+            return instance.u8.slice(out, out + POSITION_BYTES);
+        });
+    }
+
+    /** Frames of what came after a position, and the one after them; null: nothing came. @internal */
+    logSince(position: Uint8Array, maxBytes: number): { frames: Uint8Array; position: Uint8Array } | null {
+        return this.run((instance) => {
+            const at = placePosition(instance, position);
+            const out = instance.space(8);
+            instance.check(instance.exports.abi_log_since(this.#handle, at, maxBytes, out));
+            instance.refresh();
+            const [address = 0, size = 0] = instance.u32.subarray(out >>> 2, (out >>> 2) + 2);
+            if (address === 0) return null;
+            try {
+                const frames = new Uint8Array(instance.u8.subarray(address, address + size));
+                return { frames, position: instance.u8.slice(at, at + POSITION_BYTES) };
+            } finally {
+                instance.exports.abi_export_free(this.#handle, address, size);
+            }
+        });
+    }
+
+    /**
+     * Applies frames that begin at this position. Iterators end where a table is dropped under them.
+     * @returns the position after them
+     * @internal
+     */
+    follow(position: Uint8Array, frames: Uint8Array): Uint8Array {
+        const after = this.run((instance) => {
+            const at = placePosition(instance, position);
+            if (!((frames as unknown) instanceof Uint8Array)) throw invalid('frames are a Uint8Array');
+            const bytes = instance.space(frames.length);
+            instance.u8.set(frames, bytes);
+            const take = (): number => instance.exports.abi_follow(this.#handle, at, bytes, frames.length);
+            let status = take();
+            if (status === STATUS_NUMBERS.BUSY && this.iterators.size > 0) {
+                for (const iterator of [...this.iterators]) endIterator(iterator);
+                status = take();
+            }
+            instance.check(status);
+            return instance.u8.slice(at, at + POSITION_BYTES);
+        });
+        this.#readSchema();
+        this.wrote();
+        return after;
+    }
+
+    /** Tables may have been dropped, and columns added, by frames. */
+    #readSchema(): void {
+        const { exports } = this.instance;
+        for (const [name, table] of this.#tables) {
+            if (exports.abi_column_count(table.handle) === table.columns.size) continue;
+            this.run(() => {
+                if (exports.abi_column_count(table.handle) > 0) {
+                    table.readColumns();
+                    return;
+                }
+                table.release();
+                table.dropped = true;
+                table.columns.clear();
+                this.#tables.delete(name);
+            });
+        }
+    }
+
     /** Figures: sizes, counts, what waits. */
     stats(): DatabaseStats {
         this.check();
@@ -817,6 +899,7 @@ export function engineOptions(
         readonly durability?: 'strict' | 'relaxed';
         readonly readOnly?: boolean;
         readonly mustExist?: boolean;
+        readonly isFollowed?: boolean;
     },
 ): EngineOptions {
     const budget = positive('memoryBudget', options.memoryBudget, defaultBudget(instance), instance.maxMemory);
@@ -829,6 +912,7 @@ export function engineOptions(
     let flags = options.durability === 'relaxed' ? OPEN_RELAXED : 0;
     if (options.readOnly === true) flags |= OPEN_READ_ONLY;
     if (options.mustExist === true) flags |= OPEN_MUST_EXIST;
+    if (options.isFollowed === true) flags |= OPEN_LOG_TAIL;
     return { flags, budget, chainInterval, clock: now === undefined ? 0 : instance.clocks.add(now) };
 }
 

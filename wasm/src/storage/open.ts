@@ -200,7 +200,16 @@ function lockOf(storage: StoredKind, name: string, directory: string, options: L
  * offset, VERSION, FULL, IO, CANCELLED, INVALID, UNSUPPORTED when the storage is not to be had here, and what `init`
  * throws
  */
-export async function open(name: string, options: OpenOptions = {}): Promise<Database> {
+export function open(name: string, options: OpenOptions = {}): Promise<Database> {
+    return openAny(name, options, false);
+}
+
+/** The same with the newest of the log kept in memory for copies. @internal */
+export function openShareable(name: string, options: OpenOptions): Promise<Database> {
+    return openAny(name, options, true);
+}
+
+async function openAny(name: string, options: OpenOptions, isFollowed: boolean): Promise<Database> {
     checkOpenOptions(options);
     checkName(name);
     const { storage = await defaultStorage(), signal } = options;
@@ -222,7 +231,7 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
     try {
         await opened.driver.prepare({ signal, onProgress: (done, total) => progress.readAhead(done, total) });
         throwIfAborted(signal);
-        database = start(instance, name, storage, options, opened.driver, progress);
+        database = start(instance, name, storage, { ...options, isFollowed }, opened.driver, progress);
         opened.keep();
     } catch (error) {
         await opened.discard().catch(() => undefined); /* the first failure is the one to tell */
@@ -283,7 +292,7 @@ function start(
     instance: Instance,
     name: string,
     storage: StorageKind,
-    options: OpenOptions,
+    options: OpenOptions & { readonly isFollowed?: boolean },
     driver: StorageDriver | undefined,
     progress: OpeningProgress,
 ): Database {

@@ -11,6 +11,7 @@
  */
 import { type ClientMessage, readClientMessage, type ShareValue, tabLock } from '../worker/protocol.js';
 import type { ServerPort } from '../worker/server.js';
+import { logChannelName, type LogPiece, type Position, type Replication } from './replication.js';
 
 const RETIRE_MS = 2000;
 
@@ -25,6 +26,7 @@ interface Tab {
     readonly channel: BroadcastChannel;
     readonly session: TabSession;
     readonly waiting: AbortController;
+    readonly follows: boolean;
 }
 
 /** The name of the channel between one tab and the worker. */
@@ -43,12 +45,18 @@ export class Hub {
     readonly #channel: BroadcastChannel;
     readonly #begin: (session: number, port: ServerPort) => TabSession;
     readonly #tabs = new Map<number, Tab>();
+    readonly #replication: Replication;
+    readonly #log: BroadcastChannel;
+    /** Up to where the copies have been told; undefined: there are none. */
+    #told: Position | undefined;
     #isRetired = false;
     #unlock: (() => void) | undefined;
     #onEmpty: (() => void) | undefined;
 
-    constructor(share: ShareValue, begin: (session: number, port: ServerPort) => TabSession) {
+    constructor(share: ShareValue, replication: Replication, begin: (session: number, port: ServerPort) => TabSession) {
         this.#share = share;
+        this.#replication = replication;
+        this.#log = new BroadcastChannel(logChannelName(share.channel));
         this.#begin = begin;
         this.#channel = new BroadcastChannel(share.channel);
         this.#channel.onmessage = ({ data }) => this.#receive(data);
@@ -80,7 +88,9 @@ export class Hub {
         const channel = new BroadcastChannel(tabChannelName(this.#share.channel, number));
         const session = this.#begin(number, { post: (answer) => channel.postMessage(answer) });
         const waiting = new AbortController();
-        this.#tabs.set(number, { channel, session, waiting });
+        const follows = message.follows === true;
+        this.#tabs.set(number, { channel, session, waiting, follows });
+        if (follows) this.publish();
         channel.onmessage = ({ data }) => this.#pass(number, data);
         const gone = (): void => this.#drop(number);
         navigator.locks.request(tabLock(number), { signal: waiting.signal }, gone).catch(() => undefined);
@@ -101,10 +111,43 @@ export class Hub {
         const tab = this.#tabs.get(number);
         if (tab === undefined) return;
         this.#tabs.delete(number);
+        if (![...this.#tabs.values()].some(({ follows }) => follows)) this.#told = undefined;
         tab.waiting.abort();
         tab.session.end().catch(() => undefined);
         tab.channel.close();
         if (this.#tabs.size === 0) this.#onEmpty?.();
+    }
+
+    /** Where the store stands; undefined where it cannot say. */
+    position(): Position | undefined {
+        try {
+            return this.#replication.position();
+        } catch {
+            return undefined;
+        }
+    }
+
+    /** Tells the copies what has changed. What cannot be told as frames is a jump, and the copies ask. */
+    publish(): void {
+        if (![...this.#tabs.values()].some(({ follows }) => follows)) return;
+        for (;;) {
+            const position = this.position();
+            if (position === undefined) return;
+            const from = (this.#told ??= position);
+            const piece = this.#piece(from, position);
+            if (piece === null) return;
+            this.#told = piece.position;
+            const { term } = this.#share;
+            this.#log.postMessage({ type: 'log', term, from, to: piece.position, frames: piece.frames });
+        }
+    }
+
+    #piece(from: Position, position: Position): LogPiece | null {
+        try {
+            return this.#replication.since(from);
+        } catch {
+            return { position, frames: new Uint8Array() };
+        }
     }
 
     /** Has the tabs leave. */
@@ -121,6 +164,7 @@ export class Hub {
     close(): void {
         this.#isRetired = true;
         this.#channel.close();
+        this.#log.close();
         for (const number of [...this.#tabs.keys()]) this.#drop(number);
         this.#unlock?.();
     }

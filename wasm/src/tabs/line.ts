@@ -258,8 +258,8 @@ function copyArguments(call: Waiting): void {
     }
 }
 
-/** How an object can be had again. */
-function wayTo({ kind, fields }: HandleValue): Held['again'] {
+/** How an object can be had again. @internal */
+export function wayTo({ kind, fields }: HandleValue): Held['again'] {
     if (kind === 'Table') return ['table', fields['name']];
     if (kind === 'ColumnFamily') return ['columnFamily', fields['name'], { keys: fields['keys'] }];
     return undefined;

@@ -18,18 +18,29 @@ import { type ClientMessage, type HandleValue, tabLock } from '../worker/protoco
 import type { RemoteDatabase } from '../worker/remote.js';
 import { tabChannelName, termLock } from './hub.js';
 import { SharedLine } from './line.js';
+import { Replica, ReplicaLine } from './replica.js';
 
 /** How a store that tabs share is opened. The options of storage count in the tab that has it at the time. */
 export interface SharedOptions
     extends Omit<OpenOptions, 'now' | 'storage' | 'readOnly' | 'lockTimeout'>, WorkerOptions {
     /** The same in all tabs. Default: `opfs` where there is OPFS, else `indexeddb`. */
     readonly storage?: 'opfs' | 'indexeddb';
+    /**
+     * Whether this tab has a copy of the store in memory, which follows every change and answers its reads: they then
+     * cost the other tabs nothing, and go on while the store changes hands. Default false.
+     */
+    readonly replica?: boolean;
 }
 
 /** A database that all tabs of an origin write and read as one. Made by {@link openShared}. */
 export interface SharedDatabase extends RemoteDatabase {
     /** Whether the store is in this tab's worker. */
     readonly isLeader: boolean;
+    /**
+     * Whether reads are answered by this tab's own copy: with the option `replica`, except while the store itself is
+     * here, or no copy can be had.
+     */
+    readonly isReplica: boolean;
     /**
      * Calls back when the store is reached through another worker than before: what {@link Table.watch} would have told
      * in between is not told later.
@@ -58,6 +69,7 @@ class Member {
     readonly line: SharedLine;
     readonly listeners = new Set<(isLeader: boolean) => void>();
     isLeader = false;
+    readonly replica: Replica | undefined;
     readonly #name: string;
     readonly #place: Place;
     readonly #options: SharedOptions;
@@ -76,11 +88,12 @@ class Member {
     #database = 0;
     #isFrozen = false;
 
-    constructor(name: string, place: Place, options: SharedOptions) {
+    constructor(name: string, place: Place, options: SharedOptions, replica: Replica | undefined) {
         this.#name = name;
         this.#place = place;
         this.#options = options;
         this.line = new SharedLine(() => this.leave());
+        this.replica = replica;
         this.#channel = new BroadcastChannel(place.channel);
         this.#channel.onmessage = ({ data }) => this.#hear(data);
         this.#followLife();
@@ -121,7 +134,7 @@ class Member {
     }
 
     async #lead(release: () => void): Promise<void> {
-        const { worker, init, signal: _, ...options } = this.#options;
+        const { worker, init, signal: _, replica: __, ...options } = this.#options;
         const term = crypto.randomUUID();
         this.#term = term;
         this.#isLeading = true;
@@ -151,8 +164,10 @@ class Member {
     #connect(isLeader: boolean, release: () => void): Connection {
         const connection: Connection = new Connection({
             onBye: () => this.#say(connection),
+            reach: (at) => this.replica?.reach(at),
             onEnd: () => {
                 release();
+                this.replica?.depart(connection);
                 if (this.#connection !== connection) return;
                 this.#connection = undefined;
                 this.line.pause();
@@ -194,7 +209,7 @@ class Member {
                 return;
             }
             const open = (listener: Listener): Channel => this.#channelOf(connection.session, term, listener);
-            const database = await connection.join(open, term);
+            const database = await connection.join(open, term, this.replica !== undefined);
             await this.#arrive(connection, database, false);
         } catch (error) {
             if (connection.ended !== undefined) return; /* its end was noticed: the next worker will tell of itself */
@@ -245,10 +260,20 @@ class Member {
         this.isLeader = isLeader;
         this.#database = database.handle;
         const value = await this.line.use(connection, database);
+        await this.#bringCopy(connection, database, isLeader);
         if (connection.ended !== undefined) return;
         this.#opening?.resolve(value);
         this.#opening = undefined;
         for (const listener of [...this.listeners]) listener(isLeader);
+    }
+
+    /** The copy follows the store to its new place. Only opening fails with it: later the leader answers instead. */
+    async #bringCopy(connection: Connection, database: HandleValue, isLeader: boolean): Promise<void> {
+        try {
+            await (isLeader ? this.replica?.lead(connection, database) : this.replica?.follow(connection, database));
+        } catch (error) {
+            if (connection.ended === undefined && this.#opening !== undefined) throw error;
+        }
     }
 
     /** Lets go of the connection, if there is one. */
@@ -271,6 +296,7 @@ class Member {
     #end(): void {
         this.#left.abort();
         this.line.end();
+        this.replica?.close();
         this.#drop(new VeltaError('CLOSED', 'the store was closed'));
         this.#yield?.();
         this.#channel.close();
@@ -328,8 +354,13 @@ class SharedDatabaseObject extends RemoteDatabaseObject {
     readonly #member: Member;
 
     constructor(member: Member, value: HandleValue) {
-        super(member.line, value);
+        const { line, replica } = member;
+        super(replica === undefined ? line : new ReplicaLine(line, replica), value);
         this.#member = member;
+    }
+
+    get isReplica(): boolean {
+        return this.#member.replica?.isCopy ?? false;
     }
 
     get isLeader(): boolean {
@@ -376,14 +407,24 @@ export async function openShared(name: string, options: SharedOptions = {}): Pro
         const sentence = 'openShared is for the tabs of a browser, on https pages and localhost; use openWorker()';
         throw new VeltaError('UNSUPPORTED', sentence);
     }
+    if (options.replica !== undefined && typeof options.replica !== 'boolean') {
+        throw invalid('openShared: replica is true or false');
+    }
     const place = await placeOf(name, options);
     defineAll();
-    const member = new Member(name, place, options);
+    const member = new Member(name, place, options, await replicaOf(place, options));
     return new SharedDatabaseObject(member, await member.open()) as unknown as SharedDatabase;
+}
+
+async function replicaOf(place: Place, options: SharedOptions): Promise<Replica | undefined> {
+    if (options.replica !== true) return undefined;
+    const { memoryBudget, chainInterval, autoIndex, worker, init } = options;
+    return new Replica(place.channel, { memoryBudget, chainInterval, autoIndex, worker, init: await portable(init) });
 }
 
 const OPTIONS = [
     'storage',
+    'replica',
     'directory',
     'durability',
     'mustExist',

@@ -117,11 +117,32 @@ export class Connection implements Line {
         }
     }
 
+    /** Starts the worker and has it open a copy of a database in memory from an export, which is handed over. */
+    async copy(
+        source: WorkerSource | undefined,
+        snapshot: Uint8Array<ArrayBuffer>,
+        options: object,
+        init: object | undefined,
+    ): Promise<HandleValue> {
+        this.#start(source);
+        try {
+            const { args, extras } = readable(() => pack([options], false));
+            const message = { type: 'open', version: PROTOCOL_VERSION, root: 'Database', name: 'copy', snapshot };
+            const body = { ...message, options: args[0], init } as unknown as ClientBody;
+            const opened = await this.#send('open', body, { args, extras } as Packed, true, [snapshot.buffer]);
+            this.#channel?.guard(this.session);
+            return (opened as Reference).value;
+        } catch (error) {
+            this.end();
+            throw error;
+        }
+    }
+
     /** Joins the store that another tab's worker shares. When the worker refuses, the connection is not ended. */
-    async join(channel: (listener: Listener) => Channel, term: string): Promise<HandleValue> {
+    async join(channel: (listener: Listener) => Channel, term: string, follows: boolean): Promise<HandleValue> {
         this.#channel = channel(this.#channelListener());
         this.#channel.guard(this.session);
-        const message = { type: 'attach', version: PROTOCOL_VERSION, term };
+        const message = { type: 'attach', version: PROTOCOL_VERSION, term, follows };
         const joined = await this.#send('attach', message as ClientBody, pack([], false), true);
         return (joined as Reference).value;
     }
@@ -260,10 +281,10 @@ export class Connection implements Line {
         const id = message['id'] as number;
         switch (message['type']) {
             case 'result':
-                this.#succeed(id, message['value']);
+                this.#succeed(id, message['value'], message['at']);
                 break;
             case 'handle':
-                this.#succeed(id, new Reference(message['value'] as HandleValue));
+                this.#succeed(id, new Reference(message['value'] as HandleValue), message['at']);
                 break;
             case 'error':
                 this.#callbacks.delete(id);
@@ -285,17 +306,17 @@ export class Connection implements Line {
         }
     }
 
-    #succeed(id: number, value: unknown): void {
+    #succeed(id: number, value: unknown, at: unknown): void {
         const call = this.#settle(id);
-        if (call?.packed.callback === undefined) {
-            call?.resolve(value);
-            return;
-        }
-        call.resolve(() => {
+        if (call === undefined) return;
+        const reached = at === undefined ? undefined : this.#listener.reach?.(at);
+        const stop = (): void => {
             if (this.#callbacks.delete(id) && this.#ended === undefined) {
                 this.#post({ type: 'unwatch', id } as ClientBody);
             }
-        });
+        };
+        const result = call.packed.callback === undefined ? value : stop;
+        call.resolve(reached === undefined ? result : reached.then(() => result));
     }
 
     #progress(id: number, done: number, total: number): void {
@@ -324,6 +345,8 @@ export interface ConnectionListener {
     /** The tab that shares the store gives it up; calls that it has taken are still answered. */
     onBye?(): void;
     onEnd?(error: VeltaError): void;
+    /** An answer says where the store stood: until when it is kept back. */
+    reach?(at: unknown): Promise<void> | undefined;
 }
 
 /** A call that was not made, because the store has left the worker that it was sent to. @internal */

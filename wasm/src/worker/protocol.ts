@@ -12,7 +12,7 @@
  */
 
 /** Both sides must say the same number: a page may hold an older script than the worker it loads. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Methods that may be asked for, by class. A dot goes to a part of the object. */
 export const METHODS = {
@@ -76,6 +76,8 @@ export const METHODS = {
     RowIterator: ['nextBatch', 'close'],
     ColumnFamily: ['write', 'writeBatch', 'read', 'readText', 'has', 'delete', 'deleteBatch', 'iter', 'iterRange'],
     FamilyIterator: ['nextBatch', 'close'],
+    /** Of a database, for its copies: tabs/replication.ts. */
+    Log: ['snapshot', 'since', 'follow'],
     DeltaVectorDB: [
         'getDimensions',
         'applyDelta',
@@ -141,6 +143,7 @@ export const PROPERTIES = {
     RowIterator: [],
     ColumnFamily: ['size'],
     FamilyIterator: [],
+    Log: [],
     DeltaVectorDB: ['database', 'size'],
     ColumnStore: [
         'database',
@@ -234,6 +237,8 @@ export interface OpenMessage {
     readonly init: object | undefined;
     readonly extras: Extras;
     readonly share?: ShareValue | undefined;
+    /** The export of which this database in memory is a copy. */
+    readonly snapshot?: Uint8Array | undefined;
 }
 
 /** The store is shared with other tabs: the name of their channel, and of this time of sharing. */
@@ -249,6 +254,8 @@ export interface AttachMessage {
     readonly id: number;
     readonly version: number;
     readonly term: string;
+    /** The tab has a copy: it is told of changes, and where the store stood at each answer. */
+    readonly follows?: boolean;
 }
 
 /** Restores a database, as a session of this one message. */
@@ -299,8 +306,21 @@ export interface ErrorValue {
 }
 
 export type ServerMessage =
-    | { readonly velta: number; readonly type: 'result'; readonly id: number; readonly value: unknown }
-    | { readonly velta: number; readonly type: 'handle'; readonly id: number; readonly value: HandleValue }
+    | {
+          readonly velta: number;
+          readonly type: 'result';
+          readonly id: number;
+          readonly value: unknown;
+          /** Where the store stood, for tabs that have a copy. */
+          readonly at?: Uint8Array | undefined;
+      }
+    | {
+          readonly velta: number;
+          readonly type: 'handle';
+          readonly id: number;
+          readonly value: HandleValue;
+          readonly at?: Uint8Array | undefined;
+      }
     | { readonly velta: number; readonly type: 'error'; readonly id: number; readonly error: ErrorValue }
     /** The call was not made: the store has left this worker. */
     | { readonly velta: number; readonly type: 'moved'; readonly id: number }
@@ -343,11 +363,14 @@ export function readClientMessage(data: unknown): ClientMessage | undefined {
                 is('name', isString) &&
                 is('options', isRecord) &&
                 is('extras', isExtras) &&
-                is('share', isShare)
+                is('share', isShare) &&
+                is('snapshot', (value) => value === undefined || isBytes(value))
                 ? (data as unknown as OpenMessage)
                 : undefined;
         case 'attach':
-            return is('id', isId) && is('term', isString) ? (data as unknown as AttachMessage) : undefined;
+            return is('id', isId) && is('term', isString) && is('follows', isMaybe)
+                ? (data as unknown as AttachMessage)
+                : undefined;
         case 'restore':
             return is('id', isId) && is('name', isString) && is('bytes', isBytes) && is('options', isRecord)
                 ? (data as unknown as RestoreMessage)
@@ -391,6 +414,10 @@ function isString(value: unknown): boolean {
 
 function isBytes(value: unknown): boolean {
     return value instanceof Uint8Array;
+}
+
+function isMaybe(value: unknown): boolean {
+    return value === undefined || typeof value === 'boolean';
 }
 
 function isId(value: unknown): boolean {

@@ -10,14 +10,15 @@
  */
 import { ColumnFamily, FamilyIterator } from '../column_family.js';
 import { ColumnStore } from '../column_store.js';
-import { Database } from '../database.js';
+import { Database, importDatabase } from '../database.js';
 import { DeltaVectorDB } from '../delta_vector_db.js';
 import { VeltaError, type VeltaErrorData } from '../errors.js';
 import { RowIterator } from '../iterator.js';
 import { init, type InitOptions, moduleInfo } from '../module.js';
-import { open, restoreOwn } from '../storage/open.js';
+import { open, openShareable, restoreOwn } from '../storage/open.js';
 import { Table } from '../table.js';
 import { Hub } from '../tabs/hub.js';
+import { Replication } from '../tabs/replication.js';
 import {
     type AttachMessage,
     type CallMessage,
@@ -67,6 +68,9 @@ export class Session {
     /** The store was opened by this session, which closes it. */
     #isOwner = true;
     #hub: Hub | undefined;
+    /** What tells copies of changes, and whether this session's tab has one. */
+    #publisher: Hub | undefined;
+    #follows = false;
     #unlock: (() => void) | undefined;
     #ended = false;
 
@@ -85,13 +89,17 @@ export class Session {
             await this.#lock();
             if (message.init !== undefined) await initOnce(message.init);
             const [options] = this.#decode(id, [message.options], message.extras);
-            const opened = await openRoot(root, name, options as object);
+            const { snapshot, share } = message;
+            const opened =
+                snapshot === undefined
+                    ? await openRoot(root, name, options as object, share !== undefined)
+                    : await openCopy(snapshot, options as object);
             if (this.#ended) {
                 await opened.close();
                 return;
             }
             this.#root = opened;
-            if (message.share !== undefined) this.#share(message.share, opened);
+            if (share !== undefined) this.#share(share, opened);
             this.#strict = (options as { durability?: unknown }).durability !== 'relaxed';
             this.#post({ velta: this.#number, type: 'handle', id, value: this.#refer(opened) });
         } catch (error) {
@@ -103,19 +111,23 @@ export class Session {
 
     /** Other tabs join from now on. */
     #share(share: ShareValue, root: Root): void {
-        this.#hub = new Hub(share, (number, port) => {
+        const hub = new Hub(share, new Replication(databaseOf(root) as Database), (number, port) => {
             const session = new Session(number, port);
             session.#root = root;
             session.#isOwner = false;
             session.#strict = this.#strict;
+            session.#publisher = hub;
             return session;
         });
+        this.#hub = hub;
+        this.#publisher = hub;
     }
 
     /** Joins a store that another session has opened. */
-    attach({ id, version }: AttachMessage): void {
+    attach({ id, version, follows }: AttachMessage): void {
         try {
             checkVersion(version);
+            this.#follows = follows === true;
             this.#post({ velta: this.#number, type: 'handle', id, value: this.#refer(this.#root as Root) });
         } catch (error) {
             this.#fail(id, error);
@@ -140,8 +152,10 @@ export class Session {
             if (method === 'close' && this.#hub !== undefined) await this.#hub.retire();
             let result = this.#invoke(message);
             if (result instanceof Promise) result = await result;
-            if (this.#strict && WRITING.has(`${kind}.${method}`)) await databaseOf(this.#root)?.durable();
-            this.#answer(id, result);
+            const isWriting = WRITING.has(`${kind}.${method}`);
+            if (this.#strict && isWriting) await databaseOf(this.#root)?.durable();
+            if (isWriting) this.#publisher?.publish();
+            this.#answer(id, result, kind !== 'Log');
         } catch (error) {
             this.#fail(id, error);
         } finally {
@@ -220,12 +234,12 @@ export class Session {
         const { id, kind, method, handle } = message;
         const held = this.#objects.get(handle);
         if (held === undefined) throw new VeltaError('CLOSED', `${kind}.${method}: the object was closed`);
-        if ((kind === 'Query' ? 'Table' : kind) !== held.kind || !isRemoteMethod(kind, method)) {
+        if ((PARTS[kind] ?? kind) !== held.kind || !isRemoteMethod(kind, method)) {
             throw new VeltaError('INVALID', `a worker has no method ${kind}.${method}`);
         }
         if (method === 'close' && held.object === this.#root && !this.#isOwner) return undefined;
         const args = this.#decode(id, message.args, message.extras);
-        const target = kind === 'Query' ? queryOf(held.object, message) : held.object;
+        const target = targetOf(held.object, message);
         if (method === 'close' && kind.endsWith('Iterator')) this.#objects.delete(handle);
         return callNamed(target, method, args);
     }
@@ -269,15 +283,17 @@ export class Session {
         };
     }
 
-    #answer(id: number, result: unknown): void {
+    #answer(id: number, result: unknown, isOfStore = false): void {
         const velta = this.#number;
+        const position = this.#follows && isOfStore ? this.#publisher?.position() : undefined;
+        const at = position === undefined ? {} : { at: position };
         if (typeof result === 'function') {
             this.#watches.set(id, result as () => void);
-            this.#post({ velta, type: 'result', id, value: undefined });
+            this.#post({ velta, type: 'result', id, value: undefined, ...at });
         } else if (kindOf(result) !== undefined) {
-            this.#post({ velta, type: 'handle', id, value: this.#refer(result as object) });
+            this.#post({ velta, type: 'handle', id, value: this.#refer(result as object), ...at });
         } else {
-            this.#port.post({ velta, type: 'result', id, value: result }, transferable(result));
+            this.#port.post({ velta, type: 'result', id, value: result, ...at }, transferable(result));
         }
     }
 
@@ -330,14 +346,20 @@ function databaseOf(root: Root | undefined): Database | undefined {
     return root === undefined || root instanceof Database ? root : root.database;
 }
 
-function openRoot(root: string, name: string, options: object): Promise<Root> {
+/** A database in memory that is to follow the one of which it is a copy. */
+async function openCopy(snapshot: Uint8Array, options: object): Promise<Root> {
+    await init();
+    return importDatabase(snapshot, options);
+}
+
+function openRoot(root: string, name: string, options: object, isShared: boolean): Promise<Root> {
     switch (root) {
         case 'DeltaVectorDB':
             return DeltaVectorDB.open(name, options);
         case 'ColumnStore':
             return ColumnStore.open(name, options);
         default:
-            return open(name, options);
+            return isShared ? openShareable(name, options) : open(name, options);
     }
 }
 
@@ -366,6 +388,14 @@ function callNamed(target: object, method: string, args: unknown[]): unknown {
     const dot = method.indexOf('.');
     const owner = dot < 0 ? target : ((target as Record<string, unknown>)[method.slice(0, dot)] as object);
     return Reflect.apply((owner as Record<string, Method>)[method.slice(dot + 1)] as Method, owner, args);
+}
+
+/** Kinds of methods that belong to an object of another kind. */
+const PARTS: Partial<Record<RemoteKind, RemoteKind>> = { Query: 'Table', Log: 'Database' };
+
+function targetOf(object: object, message: CallMessage): object {
+    if (message.kind === 'Query') return queryOf(object, message);
+    return message.kind === 'Log' ? new Replication(object as Database) : object;
 }
 
 function queryOf(table: object, message: CallMessage): object {

@@ -1,0 +1,259 @@
+/*
+ * Shared stores of which tabs have copies: what a copy answers and when, and what becomes of it when messages are
+ * lost or wrong, the store is compacted, changes hands, or its tab closes. tabs_shared.mjs has tabs of their own.
+ */
+import { expect } from 'chai';
+import { deleteDatabase, init, key, openShared, vector } from 'velta';
+import { isNode, only, temporaryName } from '../support/harness.js';
+import { errorOf } from '../support/random.js';
+
+const SCHEMA = { id: key('int'), n: 'int', v: vector(2), b: 'bytes' };
+const workerScript = '/node_modules/velta/dist/worker.js';
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+async function until(isDone, what) {
+    for (let i = 0; i < 1000 && !(await isDone()); i++) await wait(10);
+    expect(await isDone(), what).to.equal(true);
+}
+
+/** Whether two databases are the same, byte by byte. */
+async function areEqual(a, b) {
+    const [one, other] = await Promise.all([a.export(), b.export()]);
+    return one.length === other.length && one.every((byte, i) => byte === other[i]);
+}
+
+/** Bytes that do not become smaller. */
+function noise(size) {
+    const bytes = new Uint8Array(size);
+    for (let i = 0; i < size; i += 65_536) crypto.getRandomValues(bytes.subarray(i, Math.min(size, i + 65_536)));
+    return bytes;
+}
+
+for (const storage of ['opfs', 'indexeddb']) {
+    only('browser', 'tabs are of browsers').describe(`copies of shared stores in ${storage}`, () => {
+        let name;
+        let place;
+        const members = [];
+        before(() => isNode || init());
+        beforeEach(() => {
+            name = temporaryName();
+            place = `velta-shared:${storage}:${storage === 'opfs' ? 'velta' : ''}:${name}`;
+        });
+        afterEach(async () => {
+            for (const member of members.splice(0)) await member.close();
+            await deleteDatabase(name, { storage });
+        });
+
+        async function member(options = {}) {
+            const opened = await openShared(name, { storage, autoIndex: false, ...options });
+            members.push(opened);
+            return opened;
+        }
+
+        async function follower(options = {}) {
+            const db = await member({ replica: true, ...options });
+            expect(db.isReplica).to.equal(true);
+            return db;
+        }
+
+        it('have what was there, what comes, and what their tab writes', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            await a.insert([1, 2, 3].map((id) => ({ id, n: id, v: [id, 1] })));
+            const second = await follower();
+            const third = await follower({ durability: 'relaxed' });
+            expect([first.isReplica, first.isLeader, second.isLeader]).to.deep.equal([false, true, false]);
+            const [b, c] = [await second.table('t'), await third.table('t')];
+            expect(await b.get(2, { columns: ['n'] })).to.deep.equal({ n: 2 });
+            for (let i = 0; i < 20; i++) {
+                const id = 10 + i;
+                await b.insert({ id, n: i, v: [i, 1] });
+                expect(await b.get(id, { columns: ['n'] })).to.deep.equal({ n: i });
+                expect(await b.where(`id = ${id}`).count()).to.equal(1);
+                void c.insert({ id: 100 + i, n: i, v: [1, i] });
+                expect(await c.get(100 + i, { columns: ['n'] })).to.deep.equal({ n: i });
+            }
+            await a.apply(1, { type: 'offset', amount: 1 });
+            await a.delete(2);
+            await second.tag('here');
+            expect((await second.tagTime('here')).getTime()).to.be.greaterThan(0);
+            for (const db of [second, third]) await until(() => areEqual(first, db), 'equal');
+            expect((await b.search([2, 2], { k: 1 }))[0].key).to.equal(1);
+            expect(await b.has(2)).to.equal(false);
+            expect((await errorOf(() => b.insert({ id: 1 }))).code).to.equal('EXISTS');
+            expect((await (await b.iterate()).collectAll()).length).to.equal(42);
+            await second.verify();
+        });
+
+        it('follow tables, columns and families that come and go', async () => {
+            const first = await member();
+            const second = await follower();
+            const a = await first.table('t', SCHEMA);
+            const b = await second.table('t');
+            await a.insert([1, 2, 3, 4].map((id) => ({ id, n: id })));
+            await a.addColumn('more', 'string');
+            await a.update(1, { more: 'x' });
+            await until(() => areEqual(first, second), 'equal');
+            expect(await b.get(1, { columns: ['n', 'more'] })).to.deep.equal({ n: 1, more: 'x' });
+            const family = await second.columnFamilyOrCreate('f');
+            await family.write('x', new Uint8Array([7]));
+            expect(Array.from(await family.read('x'))).to.deep.equal([7]);
+            const rows = await b.iterate();
+            expect(await rows.nextBatch(1)).to.have.length(1);
+            await first.dropTable('t');
+            await until(async () => !(await second.hasTable('t')), 'the drop');
+            expect(['CLOSED', 'NOT_FOUND']).to.include((await errorOf(() => rows.collectAll())).code);
+            expect((await errorOf(() => b.get(1))).code).to.equal('NOT_FOUND');
+            const again = await second.table('t', { id: key('string'), w: 'float' });
+            await again.insert({ id: 'y', w: 0.5 });
+            expect(await again.get('y', { columns: ['w'] })).to.deep.equal({ w: 0.5 });
+            expect(await second.tableNames()).to.deep.equal(await first.tableNames());
+            await until(() => areEqual(first, second), 'equal at the end');
+        });
+
+        it('begin anew after a compaction, and after more than the log keeps in memory', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            const second = await follower();
+            const b = await second.table('t');
+            await a.insert([1, 2, 3].map((id) => ({ id, n: id })));
+            await a.delete(1);
+            await second.compact();
+            expect(await b.rowOf(2)).to.equal(0);
+            await a.insert({ id: 4, n: 4, b: noise(9 << 20) });
+            await until(() => b.has(4), 'the large row');
+            await a.insert({ id: 5, n: 5 });
+            await until(() => b.has(5), 'the row after it');
+            await until(() => second.isReplica, 'a new copy');
+            await until(() => areEqual(first, second), 'equal');
+        });
+
+        it('tell changes and live searches', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            const b = await (await follower()).table('t');
+            const changes = [];
+            const answers = [];
+            const stop = await b.watch(({ kind, rows }) => changes.push([kind, ...rows]));
+            await b.watch([1, 0], { k: 1 }, (found) => answers.push(found[0]?.key ?? null));
+            await a.insert({ id: 1, v: [0, 1] });
+            await b.insert({ id: 2, v: [1, 0] });
+            await until(() => answers.at(-1) === 2, 'answers');
+            expect(changes).to.deep.equal([['insert', 0], ['insert', 1]]); // prettier-ignore
+            await stop();
+            await a.insert({ id: 3, v: [1, 0] });
+            await wait(50);
+            expect(changes).to.have.length(2);
+        });
+
+        it('notice messages that are wrong, old, or missing', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            const second = await follower();
+            const channel = new BroadcastChannel(`${place}:log`);
+            const heard = [];
+            channel.onmessage = ({ data }) => heard.push(data);
+            for (let id = 1; id <= 5; id++) await a.insert({ id, n: id });
+            await until(() => heard.length >= 5, 'what the leader tells');
+            const { term, to, frames } = heard.at(-1);
+            const next = to.slice();
+            next[0] += 1;
+            const flipped = frames.slice();
+            flipped[frames.length - 3] ^= 4;
+            const wrong = [null, 5, {}, { type: 'log' }, { type: 'log', term, from: to, to: next, frames: 'x' }];
+            wrong.push({ type: 'log', term, from: to, to: next, frames: flipped });
+            wrong.push({ type: 'log', term, from: to, to: next, frames });
+            wrong.push({ type: 'log', term, from: to, to: next, frames: new Uint8Array() });
+            wrong.push({ type: 'log', term, from: next, to: new Uint8Array(16).fill(255), frames });
+            for (const message of [...wrong, ...heard, ...heard.reverse()]) channel.postMessage(message);
+            await a.insert({ id: 6, n: 6 });
+            const b = await second.table('t');
+            await until(() => b.has(6), 'the last change');
+            expect([await areEqual(first, second), second.isReplica]).to.deep.equal([true, true]);
+            channel.close();
+        });
+
+        it('are read while nobody has the store, and follow the next one who has', async () => {
+            const worker = new Worker(workerScript, { type: 'module' });
+            const first = await member({ worker });
+            const a = await first.table('t', SCHEMA);
+            await a.insert([1, 2].map((id) => ({ id, n: id })));
+            let letGo;
+            const held = new Promise((resolve) => {
+                void navigator.locks.request(place, () => {
+                    resolve();
+                    return new Promise((done) => (letGo = done));
+                });
+            });
+            const second = await follower();
+            const third = await follower();
+            const [b, c] = [await second.table('t'), await third.table('t')];
+            worker.terminate();
+            await held;
+            const write = b.insert({ id: 3, n: 3 }).then(() => b.get(3, { columns: ['n'] }));
+            expect(await c.get(2, { columns: ['n'] })).to.deep.equal({ n: 2 });
+            expect(await c.where('n > 0').count()).to.equal(2);
+            expect([second.isReplica, third.isReplica]).to.deep.equal([true, true]);
+            letGo();
+            expect(await write).to.deep.equal({ n: 3 });
+            const leader = [first, second, third].find(({ isLeader }) => isLeader);
+            expect([second, third]).to.include(leader);
+            expect(leader.isReplica).to.equal(false);
+            const other = leader === second ? third : second;
+            await until(() => areEqual(leader, other), 'equal');
+            expect(other.isReplica).to.equal(true);
+            await (await leader.table('t')).insert({ id: 4, n: 4 });
+            const [t] = [other === second ? b : c];
+            await until(() => t.has(4), 'the new leader');
+        });
+
+        it('go on when the one that has the store closes; the last has the store itself', async () => {
+            const first = await member();
+            const second = await follower();
+            const third = await follower();
+            const [b, c] = [await second.table('t', SCHEMA), await third.table('t', SCHEMA)];
+            const calls = [];
+            for (let i = 0; i < 60; i++) {
+                if (i === 20) calls.push(first.close());
+                calls.push(b.insert({ id: i, n: i }), c.insert({ id: 1000 + i, n: i }));
+                if (i % 10 === 0) await wait(1);
+            }
+            await Promise.all(calls);
+            expect(await c.all().count()).to.equal(120);
+            await until(() => second.isLeader || third.isLeader, 'a leader');
+            await until(() => areEqual(second, third), 'equal');
+            await (second.isLeader ? second : third).close();
+            const last = second.isLeader || second.closed ? third : second;
+            await until(() => last.isLeader, 'the last one');
+            expect(last.isReplica).to.equal(false);
+            expect(await (await last.table('t')).all().count()).to.equal(120);
+        });
+
+        it('tell what opening refuses, and keep their budget', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            await a.insert({ id: 1, n: 1, b: noise(2 << 20) });
+            expect((await errorOf(() => openShared(name, { storage, replica: 5 }))).code).to.equal('INVALID');
+            const signal = AbortSignal.abort();
+            expect((await errorOf(() => member({ replica: true, signal }))).code).to.equal('CANCELLED');
+            const small = { replica: true, memoryBudget: 1 << 20 };
+            expect((await errorOf(() => member(small))).code).to.equal('OVER_BUDGET');
+            const second = await follower({ memoryBudget: 6 << 20 });
+            const b = await second.table('t');
+            await a.insert({ id: 2, n: 2, b: noise(4 << 20) });
+            await until(() => !second.isReplica, 'a copy without memory ends');
+            expect(await b.get(2, { columns: ['n'] })).to.deep.equal({ n: 2 });
+            await second.close();
+            expect((await errorOf(() => b.get(1))).code).to.equal('CLOSED');
+            expect((await errorOf(() => second.stats())).code).to.equal('CLOSED');
+            let sessions = 2;
+            for (let i = 0; i < 500 && sessions > 1; i++) {
+                await wait(10);
+                sessions = (await navigator.locks.query()).held.filter((lock) =>
+                    lock.name.startsWith('velta-tab-'),
+                ).length;
+            }
+            expect(sessions).to.be.lessThan(2);
+        });
+    });
+}

@@ -368,7 +368,7 @@ export class SharedDeltaPool {
     /** Applies one run in batches; gives the records taken. */
     #flushRun(target: LocalDeltaTarget, run: Run, options: PoolFlushOptions, before: number): number {
         const { batchSize = BATCH } = options;
-        const records = withMemory(() => this.#ring.u8.slice(run.at, run.at + run.bytes));
+        const records = this.#ring.u8.subarray(run.at, run.at + run.bytes);
         let taken = 0;
         for (let at = 0; at < run.bytes;) {
             const end = batchEnd(records, at, batchSize);
@@ -451,9 +451,9 @@ export class SharedDeltaPool {
             const run = this.#ring.run();
             if (run === null) return 0;
             const all = this.#ring.u8.subarray(run.at, run.at + run.bytes);
-            // A copy: what the engine checks, the other thread must not reach.
+            // The engine checks a copy of its own, which the producer cannot reach; a worker is sent one.
             const end = batchEnd(all, 0, options.batchSize ?? BATCH);
-            const records = withMemory(() => all.slice(0, end));
+            const records = isLocal(target) ? all.subarray(0, end) : withMemory(() => all.slice(0, end));
             const applied = applyTo(target, records, applyOptions(options));
             const done = applied instanceof Promise ? await applied : applied;
             this.#take(run, records.length, done, target);
@@ -483,7 +483,7 @@ export class SharedDeltaPool {
         let left = count;
         this.#exclusive(() => {
             for (let run = this.#ring.run(); run !== null && left > 0; run = this.#ring.run()) {
-                const records = withMemory(() => this.#ring.u8.slice(run.at, run.at + run.bytes));
+                const records = this.#ring.u8.subarray(run.at, run.at + run.bytes);
                 const bytes = checkedBytes(records, 0);
                 this.#ring.take(run, bytes);
                 left--;

@@ -2,7 +2,8 @@
  * Four tabs of one profile that share a store by openShared() and work on it at once, each a stated number of
  * operations, while tabs are crashed, closed and reloaded at random, the one that has the store among them. A ledger of
  * what was sent and what was acknowledged says whether anything was lost, or made twice: rows have keys, which would
- * refuse a second insert, and counters count. Then the same with pages that make some changes twice, which the
+ * refuse a second insert, and counters count. Every second tab has a copy of the store, and at the end all tabs must
+ * have the same, byte by byte. Then the same with pages that make some changes twice, which the
  * ledger must notice, or it proves nothing.
  *
  * usage: node tabs_shared.mjs [--engine chromium|firefox] [--operations N] [--seed N]
@@ -112,6 +113,20 @@ async function readStore(browser, url, storage) {
     }, storage);
 }
 
+/** What differs from tab to tab after all have done their work; copies may have a moment to hear of the last change. */
+async function differences(tabs) {
+    let seen = [];
+    for (let i = 0; i < 100; i++) {
+        seen = await Promise.all(
+            tabs.map((tab) => tab.evaluate(() => globalThis.whatIsThere?.()).catch(() => undefined)),
+        );
+        const isWhole = seen.every((one, place) => one && (place % 2 === 0 || one.isLeader || one.isReplica));
+        if (isWhole && new Set(seen.map(({ digest }) => digest)).size === 1) return [];
+        await new Promise((done) => setTimeout(done, 100));
+    }
+    return [`the tabs do not have the same: ${JSON.stringify(seen)}`];
+}
+
 async function endTab(tabs, i, how, open) {
     if (how === 'reload') await tabs[i].evaluate(() => void setTimeout(() => location.reload())).catch(() => undefined);
     else {
@@ -139,6 +154,7 @@ async function storm({ engine, project, random, storage, operations, mode = '' }
             await endTab(tabs, place, random.pick(['reload', 'close', 'crash']), open);
             ledger.kills += 1;
         }
+        if (ledger.failures.length === 0) ledger.failures.push(...(await differences(tabs)));
         if (ledger.failures.length > 0) tabs.forEach(({ errors }) => ledger.failures.push(...errors));
         for (const tab of tabs) await tab.close().catch(() => undefined);
         if (ledger.failures.length > 0) return { ledger, problems: { lost: 0, doubled: 0 } };

@@ -2,7 +2,7 @@
  * One of the tabs of tabs_shared.mjs: opens the store that all of them share, and works on it until the server says
  * that its place has done enough. The server hears what is about to be done and what was acknowledged, so that the
  * ledger outlives the tab. The address says which storage and which place; without them the page does nothing. With
- * ?mode=careless a change of each group is made twice, a fault on purpose.
+ * ?mode=careless a change of each group is made twice, a fault on purpose. Tabs at odd places have a copy of the store.
  */
 import { key, openShared, vector } from '/node_modules/velta/dist/velta.js';
 
@@ -61,8 +61,13 @@ async function work(db, life) {
 
 async function live() {
     const { life } = await tell('/begin', {});
-    const db = await openShared('shared', { storage, checkpointBytes: 200_000, checkpointSeconds: 1 });
+    const options = { storage, checkpointBytes: 200_000, checkpointSeconds: 1, autoIndex: false };
+    const db = await openShared('shared', { ...options, replica: place % 2 === 1 });
     await work(db, life);
+    globalThis.whatIsThere = async () => {
+        const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await db.export()));
+        return { digest: digest.join(), isLeader: db.isLeader, isReplica: db.isReplica };
+    };
 }
 
 if (storage) {

@@ -47,6 +47,18 @@ export {
     type StorageKind,
 } from './database.js';
 export {
+    openSnapshot,
+    type SnapshotDatabase,
+    type SnapshotGraphs,
+    type SnapshotOptions,
+    type SnapshotProgress,
+    type SnapshotSource,
+    type SnapshotState,
+} from './snapshot.js';
+export { RangeClient, type RangeClientOptions, type RangeProbe, type RangeProgress } from './ranges/range_client.js';
+export type { RangeSource, RangeStats, ReadRangeOptions, Tail } from './ranges/source.js';
+export { MemoryBudget, type Allocation, type BudgetStats } from './ranges/memory_budget.js';
+export {
     deleteDatabase,
     isOpfsSupported,
     listDatabases,

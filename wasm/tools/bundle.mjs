@@ -64,7 +64,8 @@ function inlined(source, module, worker) {
 }
 
 // What entries beside velta have in common with it, by the names that index.ts exports.
-const SHARED = /^\.\.\/(velta_error|database|table|query|filter)\.js$|^\.\/velta_error\.js$/;
+const SHARED =
+    /^\.\.\/(velta_error|database|table|query|filter|ranges\/(range_client|memory_budget))\.js$|^\.\/velta_error\.js$/;
 
 /** velta's own files, as an entry beside it sees them: what `velta` exports. */
 function beside(velta) {

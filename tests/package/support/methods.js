@@ -332,6 +332,7 @@ export const METHODS = {
             encodeRecords: [[{ key: 'a', operation: OPERATION }], {}],
             decodeRecords: [RECORDS],
             importDatabase: [new Uint8Array(16), {}],
+            openSnapshot: [new Uint8Array(16), {}],
             eq: ['size', 1],
             ne: ['size', 1],
             lt: ['size', 1],

@@ -5,46 +5,15 @@
  *
  * usage: browser.mjs [RESULT.json]
  */
-import { createReadStream, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, normalize } from 'node:path';
-import playwright from '../../wasm/node_modules/playwright-core/index.js';
+import { startChromium } from './lib/chromium.mjs';
 import { NativePeer, neighbours } from './lib/peer.mjs';
 import { rateAt, Report } from './lib/report.mjs';
 import { sweep } from './lib/sweep.mjs';
 import { packageFolder } from './lib/velta.mjs';
 
-const CHROMIUM = process.env.VELTA_CHROMIUM || '/usr/bin/chromium';
 const EFS = [20, 28, 40, 56, 80, 112];
 const ROUNDS = 3;
 const BUILDS = ['relaxed', 'simd128'];
-const FLAGS = [
-    '--no-sandbox',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-];
-
-/** The package under /package/, the data under /data/, an empty page at /. */
-function serve(dataFolder) {
-    const types = { js: 'text/javascript', wasm: 'application/wasm' };
-    const server = createServer((request, response) => {
-        const path = normalize(new URL(request.url, 'http://localhost').pathname);
-        const [, root, ...rest] = path.split('/');
-        const folder = { package: packageFolder, data: dataFolder }[root];
-        const file = folder && join(folder, ...rest);
-        response.setHeader(
-            'Content-Type',
-            types[path.split('.').pop()] ?? (file ? 'application/octet-stream' : 'text/html'),
-        );
-        if (file && existsSync(file)) createReadStream(file).pipe(response);
-        else response.writeHead(path === '/' ? 200 : 404).end('<!doctype html><title>bench</title>');
-    });
-    return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
 
 /** In the page: loads one build and everything to search; later calls search. */
 async function prepare({ build, rows, dimensions }) {
@@ -81,18 +50,11 @@ const report = new Report('in WebAssembly: search in Chromium, relaxed SIMD and 
 const native = new NativePeer('debpkg');
 const data = await native.data();
 await native.ask('load');
-const server = await serve(native.folder('data'));
-const profile = mkdtempSync(join(tmpdir(), 'velta-bench-'));
-const context = await playwright.chromium.launchPersistentContext(profile, {
-    executablePath: CHROMIUM,
-    headless: true,
-    args: FLAGS,
-});
+const chromium = await startChromium({ package: packageFolder, data: native.folder('data') });
 try {
     const pages = {};
     for (const build of BUILDS) {
-        const page = await context.newPage();
-        await page.goto(`http://127.0.0.1:${server.address().port}/`);
+        const page = await chromium.newPage();
         const ready = await page.evaluate(prepare, { build, rows: data.rows, dimensions: data.dimensions });
         if (ready.build !== build) throw new Error(`${ready.build} runs instead of ${build}`);
         report.compare(`linking, ${build}`, 'rows/s', data.rows / ready.linking, {});
@@ -113,8 +75,6 @@ try {
             });
     }
 } finally {
-    await context.close();
-    server.close();
+    await chromium.close();
     native.close();
-    rmSync(profile, { recursive: true, force: true });
 }

@@ -39,8 +39,8 @@ async function makeFile() {
     const instance = await DuckDBInstance.create(':memory:');
     const connection = await instance.connect();
     const made = `${file}.${process.pid}`;
-    await connection.run(`COPY (SELECT i AS id, (hash(i) % 100)::INTEGER AS category, 'name ' || (hash(i) % 50000) AS name,
-        (hash(i + 1) % 1000000) / 100.0::DOUBLE AS price,
+    await connection.run(`COPY (SELECT i AS id, (hash(i) % 100)::INTEGER AS category,
+        'name ' || (hash(i) % 50000) AS name, (hash(i + 1) % 1000000) / 100.0::DOUBLE AS price,
         list_transform(range(${DIMENSIONS}), j -> (hash(i * 8 + j) % 1000) / 1000.0)::FLOAT[] AS embedding
         FROM range(${ROWS}) AS t(i)) TO '${made}' (FORMAT parquet, CODEC 'zstd', ROW_GROUP_SIZE 61440)`);
     connection.closeSync();

@@ -457,6 +457,42 @@ static void searches_that_are_refused_or_find_nothing(void **state) {
     assert_status(velta_filter_compile(world->table, NULL, &filter, &error), VELTA_INVALID);
 }
 
+static const struct {
+    const char *text;
+    unsigned zones; /* bit i: zone i may match */
+} zone_cases[] = {
+    {"n = 95", 4},
+    {"n = 90", 1 | 4},
+    {"n > 90 AND n < 100", 4},
+    {"n IN (5, 4000)", 1 | 2 | 4},
+    {"n NOT BETWEEN -5 AND 90", 2 | 4},
+    {"n BETWEEN 91 AND 99 OR x > 2.5", 2 | 4},
+    {"n IS NULL", 2},
+    {"n IS NOT NULL", 1 | 2 | 4},
+    {"name = 'banana'", 1},
+    {"name = 'cherry'", 0},
+    {"name != 'bean'", 1},
+    {"name STARTS WITH 'be'", 1 | 2},
+    {"name STARTS WITH 'ap'", 1},
+    {"name STARTS WITH 'c'", 0},
+    {"name LIKE 'bea_'", 1 | 2},
+    {"name LIKE '_'", 1},
+    {"name CONTAINS 'z'", 1},
+    {"name < 'apple'", 0},
+    {"name <= 'apple'", 1},
+    {"name > 'bean'", 0},
+    {"name >= 'bean'", 1 | 2},
+    {"name IS NULL", 4},
+    {"x > 2", 2 | 4},
+    {"x = -1.5", 1 | 2},
+    {"x != 3", 1 | 2 | 4},
+    {"NOT x >= -2", 1 | 2 | 4},
+    {"yes", 2 | 4},
+    {"NOT yes", 1 | 2},
+    {"TRUE", 1 | 2 | 4},
+    {"FALSE", 0},
+};
+
 /* Three blocks: numbers 0 to 90, 100 to 4000, unknown; names apple to bean, bean alone, none but NULL. */
 static void zones_of_blocks(void **state) {
     struct world *world = *state;
@@ -477,54 +513,20 @@ static void zones_of_blocks(void **state) {
     enum { VALUES = VELTA_HOLDS_VALUES, NULLS = VELTA_HOLDS_NULLS };
     static const uint8_t holds[] = {VALUES, VALUES, VALUES, VALUES, VALUES | NULLS, VALUES,
                                     VALUES, VALUES, VALUES, NULLS,  VALUES,         VALUES};
-    static const struct {
-        const char *text;
-        unsigned zones; /* bit i: zone i may match */
-    } cases[] = {
-        {"n = 95", 4},
-        {"n = 90", 1 | 4},
-        {"n > 90 AND n < 100", 4},
-        {"n IN (5, 4000)", 1 | 2 | 4},
-        {"n NOT BETWEEN -5 AND 90", 2 | 4},
-        {"n BETWEEN 91 AND 99 OR x > 2.5", 2 | 4},
-        {"n IS NULL", 2},
-        {"n IS NOT NULL", 1 | 2 | 4},
-        {"name = 'banana'", 1},
-        {"name = 'cherry'", 0},
-        {"name != 'bean'", 1},
-        {"name STARTS WITH 'be'", 1 | 2},
-        {"name STARTS WITH 'ap'", 1},
-        {"name STARTS WITH 'c'", 0},
-        {"name LIKE 'bea_'", 1 | 2},
-        {"name LIKE '_'", 1},
-        {"name CONTAINS 'z'", 1},
-        {"name < 'apple'", 0},
-        {"name <= 'apple'", 1},
-        {"name > 'bean'", 0},
-        {"name >= 'bean'", 1 | 2},
-        {"name IS NULL", 4},
-        {"x > 2", 2 | 4},
-        {"x = -1.5", 1 | 2},
-        {"x != 3", 1 | 2 | 4},
-        {"NOT x >= -2", 1 | 2 | 4},
-        {"yes", 2 | 4},
-        {"NOT yes", 1 | 2},
-        {"TRUE", 1 | 2 | 4},
-        {"FALSE", 0},
-    };
     velta_table *table;
     velta_filter *filter = NULL;
     uint32_t zones[3];
     uint64_t count;
     assert_ok(velta_table_create(world->db, "zones", columns, 4, &table, &error), &error);
     assert_ok(velta_insert(table, values, 4, 6, NULL, NULL, &error), &error);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof zone_cases / sizeof *zone_cases; i++) {
         unsigned found = 0;
-        assert_ok(velta_filter_compile(table, cases[i].text, &filter, &error), &error);
+        assert_ok(velta_filter_compile(table, zone_cases[i].text, &filter, &error), &error);
         assert_ok(velta_filter_zones(filter, holds, zones, 3, &count, &error), &error);
         for (uint64_t z = 0; z < count; z++)
             found |= 1U << zones[z];
-        if (found != cases[i].zones) fail_msg("%s: %x instead of %x", cases[i].text, found, cases[i].zones);
+        if (found != zone_cases[i].zones)
+            fail_msg("%s: %x instead of %x", zone_cases[i].text, found, zone_cases[i].zones);
         velta_filter_free(filter);
     }
     /* Nothing is known of what they hold; too little room; an odd number of rows; one that is gone. */

@@ -343,6 +343,8 @@ async function bringGraphs(opening: Opening, parts: Parts, database: Database): 
     try {
         const graphs = parts.segments.slice(parts.beforeGraphs);
         if (opening.options.graphs === false) return { attached: 0, dropped: 0 };
+        await new Promise((go) => setTimeout(go, 0)); // the caller first: it has a database to ask
+        if (closed) throw cancelled(opening.stop.signal);
         await transfer(opening, 'graphs', graphs, (run, bytes) => database.run(() => parts.feed(run, bytes)));
         return database.run(() => parts.attach());
     } catch (error) {

@@ -1,7 +1,8 @@
 /*
- * Followers against their leader: random lives of a stored database with every kind of change, checkpoints, compactions,
- * openings anew and crashes that take what was not synced; and a copy in memory that follows by frames, a few bytes at a
- * time or many, late or at once. Whenever it has caught up, both exports must be equal, byte by byte.
+ * Followers against their leader: random lives of a stored database with every kind of change, checkpoints,
+ * compactions, openings anew and crashes that take what was not synced; and a copy in memory that follows by frames,
+ * a few bytes at a time or many, late or at once. Whenever it has caught up, both exports must be equal, byte by
+ * byte.
  *
  * On the way frames are lost, repeated, reordered, cut, flipped bit by bit, and taken from another store, all of which
  * must be refused and change nothing; and memory is refused, which must change nothing or leave a database that answers

@@ -8,8 +8,8 @@
  * store and no other course of this one can have.
  *
  * The tail keeps the newest frames in memory, up to a limit, each with the digest before it (docs/FORMAT.md, section
- * 9). Whoever stands at a position gets the batches after it; where the tail has none that begins there, an export is the
- * way. The tail is a service: memory refused to it empties it, and fails nothing else.
+ * 9). Whoever stands at a position gets the batches after it; where the tail has none that begins there, an export is
+ * the way. The tail is a service: memory refused to it empties it, and fails nothing else.
  *
  * A follower checks a piece of the tail wholly before it changes anything, then replays it as opening does, batch by
  * batch. A refusal between two changes of one batch cannot be taken back: the database is torn, and answers nothing.

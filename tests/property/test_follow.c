@@ -5,8 +5,7 @@
  * byte.
  *
  * On the way frames are lost, repeated, reordered, cut, flipped bit by bit, and taken from another store, all of which
- * must be refused and change nothing; and memory is refused, which must change nothing or leave a database that answers
- * nothing at all.
+ * must be refused and change nothing. Refused memory is in tests/unit/test_store_follow.c.
  */
 #include <stdlib.h>
 

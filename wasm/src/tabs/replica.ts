@@ -1,11 +1,11 @@
 /*
- * A tab's own copy of a shared store, in memory: it begins with an export of the store and takes every change as frames
- * of the store's log, which the worker that has the store tells on one channel for all copies. Reads of the tab are
- * answered by the copy, in a worker of its own; everything else goes to the worker that has the store.
+ * A tab's own copy of a shared store, in memory: it begins with an export of the store and takes every change as
+ * frames of the store's log, which the worker that has the store tells on one channel for all copies. Reads of the
+ * tab are answered by the copy, in a worker of its own; everything else goes to the worker that has the store.
  *
- * What a message of the log leads from must be where the copy stands. If it is not, messages were lost, or the store has
- * gone another way: what is missing is asked for, and where the log does not reach back, a new export. The same happens
- * with each worker that gets the store, so a copy never follows two courses of a store.
+ * What a message of the log leads from must be where the copy stands. If it is not, messages were lost, or the store
+ * has gone another way: what is missing is asked for, and where the log does not reach back, a new export. The same
+ * happens with each worker that gets the store, so a copy never follows two courses of a store.
  *
  * Order: every answer of the leader to this tab says where the store stood then, and is told here only when the copy is
  * there, too: so a tab reads what it wrote, and never reads less than it was told before. While changes of this tab are
@@ -158,7 +158,7 @@ export class Replica {
         await this.#catchUp();
     }
 
-    /** Applies a piece. False: it was refused, and the copy is as it was, or it could not be taken, and the copy is gone. */
+    /** Applies a piece. False: it was refused, and the copy is as it was; or the copy is gone. */
     async #take(copy: Copy, { frames, position }: LogPiece): Promise<boolean> {
         try {
             await copy.connection.call('Log', copy.handle, 'follow', [copy.position, frames]);
@@ -260,7 +260,7 @@ function isAt(position: Position, leader: Position): boolean {
     return samePosition(position, leader) || sequenceOf(position) > sequenceOf(leader);
 }
 
-/** An object of the database: its handle in the line to the leader, and in that of the reads once it was needed there. */
+/** An object of the database: its handles in the line to the leader, and in that of the reads once needed. */
 interface Held {
     readonly kind: RemoteKind;
     readonly again: readonly [method: string, ...args: unknown[]] | undefined;

@@ -9,7 +9,7 @@ import type { Database } from '../database.js';
 /** Where a database stands: 16 bytes. @internal */
 export type Position = Uint8Array;
 
-/** What the leader tells all copies after changes. The frames lead from one position to the other; none: a jump. @internal */
+/** What the leader tells after changes: frames from one position to the other; none: a jump. @internal */
 export interface LogMessage {
     readonly type: 'log';
     readonly term: string;

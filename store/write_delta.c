@@ -272,9 +272,15 @@ static enum velta_status blame_delta(struct velta_error *error, enum velta_statu
 
 /* ---- checking one delta by itself */
 
-/* Without branches, so that the compiler makes vectors of it; what is wrong is looked for afterwards. */
+/*
+ * Without branches, so that the compiler makes vectors of it; what is wrong is looked for afterwards. No more than the
+ * dimensions are read: a larger count is wrong whatever it holds.
+ */
 static bool sparse_is_good(const struct velta_delta *delta, uint32_t dimensions) {
     uint32_t wrong = 0;
+    if (delta->count > dimensions) {
+        return false;
+    }
     for (uint32_t k = 0; k < delta->count; k++) {
         wrong |= !(fabsf(delta->values[k]) <= FLT_MAX);
     }

@@ -543,7 +543,7 @@ static void hostile_graphs_leave_the_database_as_it_was(void **state) {
     free(export.bytes);
 }
 
-/* Segments that contradict each other, each of them right: links of a node that is in none, vectors that are nowhere. */
+/* Segments that contradict each other, each right by itself: links of a node in none, vectors that are nowhere. */
 static void segments_that_contradict_each_other_are_refused(void **state) {
     (void)state;
     for (int nowhere = 0; nowhere <= 1; nowhere++) {

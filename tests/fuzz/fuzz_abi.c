@@ -564,8 +564,9 @@ static void call_filter(void) {
 }
 
 static void open_world(void) {
+    uint32_t flags = take_below(4);
     world.db = NULL;
-    if (abi_open(STORAGE, take_below(2), FUZZ_BUDGET_BYTES, take_below(2) ? -1 : 4096, take_below(4), 1, 1, 0,
+    if (abi_open(STORAGE, (flags & 1 ? ABI_RELAXED : 0) | (flags & 2 ? ABI_LOG_TAIL : 0), FUZZ_BUDGET_BYTES, take_below(2) ? -1 : 4096, take_below(4), 1, 1, 0,
                  &world.db)) {
         fuzz_demand(world.poisoned); /* the host's odd answer; it gives right ones from now on */
         fuzz_demand(!abi_open(STORAGE, 0, FUZZ_BUDGET_BYTES, -1, 0, 1, 1, 0, &world.db));
@@ -608,18 +609,52 @@ static void call_snapshot(const uint8_t *bytes, size_t size_bytes) {
     (void)abi_close(copy);
 }
 
+/* What comes after an export makes its copy the same again; damaged on the way, it leaves a sound copy, or none. */
+static void call_follow(const uint8_t *bytes, size_t size_bytes, struct velta_position position) {
+    static const struct velta_column column = {.name = "followed", .type = VELTA_INT};
+    velta *copy;
+    size_t frames[2], theirs[2], ours[2];
+    bool add = take_below(2), damage = take_below(2);
+    fuzz_demand(!abi_import(bytes, size_bytes, 0, 4.0 * FUZZ_BUDGET_BYTES, 0, 1, 1, 0, &copy));
+    velta_table *table = abi_table_at(world.db, 0);
+    if (table && add) (void)abi_column_add(table, &column);
+    (void)abi_tag(world.db, "followed");
+    struct velta_position before = position;
+    enum velta_status status = abi_log_since(world.db, &position, 1 << 20, frames);
+    uint8_t *copied = (uint8_t *)frames[0];
+    if (!status && frames[1] > 0) {
+        if (damage) copied[take_below((uint32_t)frames[1])] ^= (uint8_t)(1 + take_below(255));
+        status = abi_follow(copy, &before, copied, frames[1]);
+        fuzz_demand(damage || !status);
+        enum velta_status sound = abi_verify(copy, 0);
+        fuzz_demand(!sound || (status && sound == VELTA_POISONED));
+        if (!status && !damage && !abi_export(world.db, 0, theirs)) {
+            fuzz_demand(before.sequence == position.sequence && before.digest == position.digest);
+            fuzz_demand(!abi_export(copy, 0, ours) && ours[1] == theirs[1] &&
+                        memcmp((void *)ours[0], (void *)theirs[0], ours[1]) == 0);
+            abi_export_free(copy, (uint8_t *)ours[0], ours[1]);
+            abi_export_free(world.db, (uint8_t *)theirs[0], theirs[1]);
+        }
+    }
+    abi_export_free(world.db, copied, frames[1]);
+    (void)abi_close(copy);
+}
+
 /* An export becomes the same database, and is its own export. */
 static void call_export(void) {
     size_t first[2], second[2];
     velta *copy;
+    struct velta_position position;
     world.cancel = false;
     if (abi_export(world.db, 1, first)) return;
+    bool has_tail = !abi_log_position(world.db, &position);
     fuzz_demand(!abi_import((void *)first[0], first[1], 0, FUZZ_BUDGET_BYTES, 0, 1, 1, 0, &copy));
     fuzz_demand(!abi_verify(copy, 0) && !abi_export(copy, 0, second));
     fuzz_demand(first[1] == second[1] && memcmp((void *)first[0], (void *)second[0], first[1]) == 0);
     abi_export_free(copy, (uint8_t *)second[0], second[1]);
     (void)abi_close(copy);
     call_snapshot((const uint8_t *)first[0], first[1]);
+    if (has_tail) call_follow((const uint8_t *)first[0], first[1], position);
     abi_export_free(world.db, (uint8_t *)first[0], first[1]);
 }
 

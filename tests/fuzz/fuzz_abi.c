@@ -564,10 +564,11 @@ static void call_filter(void) {
 }
 
 static void open_world(void) {
-    uint32_t flags = take_below(4);
+    uint32_t chosen = take_below(4);
+    uint32_t flags = (chosen & 1 ? ABI_RELAXED : 0) | (chosen & 2 ? ABI_LOG_TAIL : 0);
+    double checkpoint_bytes = take_below(2) ? -1 : 4096;
     world.db = NULL;
-    if (abi_open(STORAGE, (flags & 1 ? ABI_RELAXED : 0) | (flags & 2 ? ABI_LOG_TAIL : 0), FUZZ_BUDGET_BYTES, take_below(2) ? -1 : 4096, take_below(4), 1, 1, 0,
-                 &world.db)) {
+    if (abi_open(STORAGE, flags, FUZZ_BUDGET_BYTES, checkpoint_bytes, take_below(4), 1, 1, 0, &world.db)) {
         fuzz_demand(world.poisoned); /* the host's odd answer; it gives right ones from now on */
         fuzz_demand(!abi_open(STORAGE, 0, FUZZ_BUDGET_BYTES, -1, 0, 1, 1, 0, &world.db));
     }

@@ -153,6 +153,8 @@ function parseContentRange(text: string): { start: number; end: number; size: nu
 export class RangeClient implements RangeSource {
     /** The file's address. */
     readonly url: string;
+    /** The address for messages: not too long. */
+    readonly #told: string;
     readonly #options: RangeClientOptions;
     readonly #fetch: typeof fetch;
     readonly #maxParallel: number;
@@ -176,6 +178,7 @@ export class RangeClient implements RangeSource {
         checkOptions('RangeClient', options, OPTIONS);
         const address = addressOf(url);
         this.url = address.href;
+        this.#told = this.url.length > 200 ? `${this.url.slice(0, 200)}…` : this.url;
         this.#options = options;
         this.#fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
         this.#budget = options.budget ?? new MemoryBudget();
@@ -255,11 +258,11 @@ export class RangeClient implements RangeSource {
     }
 
     #beyond(end: number): VeltaError {
-        return new VeltaError('LIMIT', `${this.url}: byte ${end} lies beyond the end, ${String(this.#size)}`);
+        return new VeltaError('LIMIT', `${this.#told}: byte ${end} lies beyond the end, ${String(this.#size)}`);
     }
 
     #failure(what: string, cause?: unknown): VeltaError {
-        return new VeltaError('IO', `${this.url}: ${what}`, { cause });
+        return new VeltaError('IO', `${this.#told}: ${what}`, { cause });
     }
 
     // ---- attempts
@@ -368,13 +371,13 @@ export class RangeClient implements RangeSource {
         if (PASSING.has(status)) throw passing(`the server answered ${status}`, retryAfter(response));
         if (status === 412) throw this.#changed();
         if (status === 404 || status === 410) {
-            throw new VeltaError('NOT_FOUND', `${this.url}: the server answered ${status}, there is no such file`);
+            throw new VeltaError('NOT_FOUND', `${this.#told}: the server answered ${status}, there is no such file`);
         }
         throw this.#failure(`the server answered ${status}`);
     }
 
     #changed(): VeltaError {
-        return new VeltaError('CHANGED', `${this.url}: the file is another one than when reading began; begin anew`);
+        return new VeltaError('CHANGED', `${this.#told}: the file is another one than when reading began; begin anew`);
     }
 
     /** Compares what an answer says of the file with what is known, or keeps it. @throws {VeltaError} CHANGED */
@@ -439,7 +442,7 @@ export class RangeClient implements RangeSource {
                 const how = response.headers.get('Content-Encoding');
                 throw new VeltaError(
                     'UNSUPPORTED',
-                    `${this.url}: the server packs what it sends (${how}), so its ranges are not the file's`,
+                    `${this.#told}: the server packs what it sends (${how}), so its ranges are not the file's`,
                 );
             }
             if (response.status === 416) return this.#unsatisfied(response, wanted);
@@ -501,12 +504,12 @@ export class RangeClient implements RangeSource {
         if (this.#options.allowWhole !== true || isProbe) {
             throw new VeltaError(
                 'UNSUPPORTED',
-                `${this.url}: the server ignores ranges; allowWhole fetches the whole file` +
+                `${this.#told}: the server ignores ranges; allowWhole fetches the whole file` +
                     (size === null ? '' : `, ${size} bytes`),
             );
         }
         if (size === null) throw this.#failure('the server ignores ranges and does not say how long the file is');
-        const allocation = this.#budget.allocate(size, `${this.url}, fetched whole,`);
+        const allocation = this.#budget.allocate(size, `${this.#told}, fetched whole,`);
         try {
             const bytes = await this.#body(response, size, alive);
             if (signal.aborted) throw cancelled(signal);

@@ -350,12 +350,14 @@ static void odd_batches(void **state) {
     end_world(&world);
 }
 
+/* More values than dimensions: none beyond the first that is wrong is read. */
+enum { OVER = DIMENSIONS + 1 };
+static const uint32_t far[OVER] = {0, DIMENSIONS};
+
 static void odd_deltas(void **state) {
     (void)state;
     static float vector[DIMENSIONS];
     static const uint32_t index = 1;
-    static const uint32_t beyond[DIMENSIONS + 1] = {0, DIMENSIONS};
-    static const float more[DIMENSIONS + 1];
     static const float nan = NAN;
     struct world world;
     struct velta_error error = {0};
@@ -377,12 +379,7 @@ static void odd_deltas(void **state) {
         {{.operation = VELTA_DELTA_SPARSE, .key = "a", .key_bytes = 1, .count = 1, .indices = &index, .values = &nan},
          VELTA_NOT_FINITE,
          "index 1"},
-        {{.operation = VELTA_DELTA_SPARSE,
-          .key = "a",
-          .key_bytes = 1,
-          .count = DIMENSIONS + 1,
-          .indices = beyond,
-          .values = more},
+        {{.operation = VELTA_DELTA_SPARSE, .key = "a", .key_bytes = 1, .count = OVER, .indices = far, .values = vector},
          VELTA_DIMENSIONS,
          "is not below"},
         {{.operation = VELTA_DELTA_DENSE, .key = "a", .key_bytes = 1, .count = DIMENSIONS},

@@ -64,7 +64,7 @@ TABLE = [
         Row('filter_differences', 'differences'),
         Row('search_comparisons', 'searches beside a double loop', 1_000),
         Row('search_differences', 'differences'),
-        Row('parquet_filters', 'filters over pruned Parquet files beside all of their rows', 300),
+        Row('parquet_filters', 'filters over Parquet, pruned beside whole', 300),
         Row('model_operations', 'operations beside the model in JavaScript', 100_000, 1_000_000),
         Row('model_differences', 'differences'),
     ]),

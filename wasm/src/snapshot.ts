@@ -12,7 +12,7 @@ import { VeltaError, checkOptions, describe, invalid } from './errors.js';
 import { SEGMENT_OFFSET, SEGMENT_SIZE, SEGMENT_SIZE_BYTES } from './generated/layout.js';
 import { type Instance, currentInstance } from './instance.js';
 import { MemoryBudget } from './ranges/memory_budget.js';
-import { RangeClient, type RangeClientOptions } from './ranges/range_client.js';
+import { CLIENT_OPTIONS, RangeClient, type RangeClientOptions } from './ranges/range_client.js';
 import { LocalSource, type RangeSource, type RangeStats, cancelled } from './ranges/source.js';
 import { isDetached } from './values.js';
 
@@ -63,16 +63,6 @@ export interface SnapshotState {
 export type SnapshotDatabase = Database & SnapshotState;
 
 const MEMORY_NAMES = ['memoryBudget', 'chainInterval', 'now', 'autoIndex'];
-const CLIENT_NAMES = [
-    'headers',
-    'credentials',
-    'maxParallel',
-    'timeoutMs',
-    'allowWhole',
-    'budget',
-    'signal',
-    'fetch',
-] as const;
 const OWN_NAMES = ['onProgress', 'requestBytes', 'graphs'];
 /** Two roots; an export is never shorter. */
 const ROOTS_BYTES = 8192;
@@ -128,12 +118,12 @@ function isSource(value: unknown): value is RangeSource {
 function sourceOf(where: SnapshotSource, options: SnapshotOptions): RangeSource {
     if (typeof where === 'string' || where instanceof URL) {
         const client: Record<string, unknown> = {};
-        for (const name of CLIENT_NAMES) {
+        for (const name of CLIENT_OPTIONS) {
             if (options[name] !== undefined && name !== 'signal') client[name] = options[name];
         }
         return new RangeClient(where, client);
     }
-    const given = CLIENT_NAMES.find((name) => options[name] !== undefined && name !== 'signal');
+    const given = CLIENT_OPTIONS.find((name) => options[name] !== undefined && name !== 'signal');
     if (given !== undefined) throw invalid(`openSnapshot: ${given} is for addresses; give it to what reads the ranges`);
     const bytes = where instanceof ArrayBuffer ? new Uint8Array(where) : where;
     if (bytes instanceof Uint8Array) {
@@ -361,7 +351,7 @@ async function bringGraphs(opening: Opening, parts: Parts, database: Database): 
 }
 
 function checkSnapshotOptions(options: SnapshotOptions): number {
-    checkOptions('openSnapshot', options, [...MEMORY_NAMES, ...CLIENT_NAMES, ...OWN_NAMES]);
+    checkOptions('openSnapshot', options, [...MEMORY_NAMES, ...CLIENT_OPTIONS, ...OWN_NAMES]);
     const { requestBytes = REQUEST_BYTES, graphs, onProgress, signal, budget } = options;
     if (!Number.isSafeInteger(requestBytes) || requestBytes < 1) {
         throw invalid(`openSnapshot: requestBytes must be a whole number from 1, not ${describe(requestBytes)}`);

@@ -235,9 +235,11 @@ export function matching(
     });
 }
 
-/** Rows of values by their places. @internal */
-export function pick(values: ColumnData, places: Uint32Array, width: number): ColumnData {
-    if (Array.isArray(values)) return Array.from(places, (place) => (values as readonly unknown[])[place]);
+/** Rows of values by their places, ascending or not. @internal */
+export function pick<Values extends ColumnData>(values: Values, places: Uint32Array, width: number): Values {
+    if (Array.isArray(values)) {
+        return Array.from(places, (place) => (values as readonly unknown[])[place]) as unknown as Values;
+    }
     const out = new (values.constructor as new (length: number) => Float64Array)(places.length * width);
     const from = values as Float64Array;
     if (width === 1) {
@@ -245,5 +247,5 @@ export function pick(values: ColumnData, places: Uint32Array, width: number): Co
     } else {
         places.forEach((place, i) => out.set(from.subarray(place * width, (place + 1) * width), i * width));
     }
-    return out;
+    return out as Values;
 }

@@ -11,6 +11,7 @@
  */
 import { Database } from '../database.js';
 import { VeltaError, checkOptions, describe, invalid, quoted } from '../errors.js';
+import { pick } from '../imports/incoming.js';
 import type { Filter } from '../filter.js';
 import type { MemoryBudget } from '../ranges/memory_budget.js';
 import type { RangeClientOptions } from '../ranges/range_client.js';
@@ -20,7 +21,7 @@ import { Table } from '../table.js';
 import type { ColumnData } from '../values.js';
 import type { Decompressor } from './compression.js';
 import type { Chunk, Column, Footer } from './footer.js';
-import { columnData, pick, rowsOf } from './parquet_values.js';
+import { columnData, rowsOf } from './parquet_values.js';
 import { RowFilter, filterText } from './row_filter.js';
 import {
     type FilteredGroup,

@@ -2,6 +2,7 @@
  * Values of several groups as one, and in another order.
  */
 import { VeltaError } from '../errors.js';
+import { pick } from '../imports/incoming.js';
 import type { MemoryBudget } from '../ranges/memory_budget.js';
 import type { ColumnType } from '../schema.js';
 import type { ColumnData } from '../values.js';
@@ -74,19 +75,6 @@ function timeOf(time: bigint | null): number | null {
 export function columnData(values: ParquetValues, type: ColumnType): ColumnData {
     if (type !== 'timestamp' || !Array.isArray(values)) return values as ColumnData;
     return (values as (bigint | null)[]).map(timeOf);
-}
-
-/** Rows of values by their places, ascending or not. @internal */
-export function pick(values: ParquetValues, places: Uint32Array, width: number): ParquetValues {
-    if (Array.isArray(values)) return Array.from(places, (place) => values[place]) as ParquetValues;
-    const out = new (values.constructor as new (length: number) => Float64Array)(places.length * width);
-    const from = values as Float64Array;
-    if (width === 1) {
-        for (let i = 0; i < places.length; i++) out[i] = from[places[i] as number] as number;
-    } else {
-        places.forEach((place, i) => out.set(from.subarray(place * width, (place + 1) * width), i * width));
-    }
-    return out;
 }
 
 /** Values of ascending rows in the order that was asked for. @internal */

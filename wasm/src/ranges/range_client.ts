@@ -63,7 +63,8 @@ export interface RangeProbe {
     readonly lastModified: string | null;
 }
 
-const OPTIONS = [
+/** The options of a client that others pass on. @internal */
+export const CLIENT_OPTIONS = [
     'headers',
     'credentials',
     'maxParallel',
@@ -71,9 +72,8 @@ const OPTIONS = [
     'allowWhole',
     'budget',
     'signal',
-    'onProgress',
     'fetch',
-];
+] as const;
 const WAITS_MS = [100, 200, 400];
 const LONGEST_WAIT_MS = 10_000;
 const PASSING = new Set([408, 429, 500, 502, 503, 504]);
@@ -175,7 +175,7 @@ export class RangeClient implements RangeSource {
 
     /** @throws {VeltaError} INVALID */
     constructor(url: string | URL, options: RangeClientOptions = {}) {
-        checkOptions('RangeClient', options, OPTIONS);
+        checkOptions('RangeClient', options, [...CLIENT_OPTIONS, 'onProgress']);
         const address = addressOf(url);
         this.url = address.href;
         this.#told = this.url.length > 200 ? `${this.url.slice(0, 200)}…` : this.url;

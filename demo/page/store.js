@@ -363,6 +363,8 @@ export class Store {
     async undoStream() {
         const before = (await this.changes()).filter(({ kind }) => kind !== 'stream').at(-1);
         if (!before) return;
+        // The undoing makes history of every vector, beside what the stream has left.
+        await this.#letHistoryGo(null);
         const rows = await this.#packages.all().rows();
         const { embedding } = await this.#packages.getColumns(rows, ['embedding'], { at: before.time });
         const names = await this.#packages.all().keys();
@@ -383,7 +385,14 @@ export class Store {
     async #trim(streaming) {
         const { historyBytes, memoryBudgetBytes } = await this.#database.stats();
         const most = Math.min(MOST_HISTORY.bytes, memoryBudgetBytes * MOST_HISTORY.share);
-        if (historyBytes - this.#keptHistory < most) return;
+        if (historyBytes - this.#keptHistory >= most) await this.#letHistoryGo(streaming);
+    }
+
+    /**
+     * Only the moments of the changes stay.
+     * @param {number | null} streaming id of the stream that runs, which has no moment yet
+     */
+    async #letHistoryGo(streaming) {
         const ended = (await this.changes()).filter(({ id }) => id !== streaming);
         await this.#database.compact({ keepTags: ended.map(({ id }) => String(id)) });
         this.#keptHistory = (await this.#database.stats()).historyBytes;

@@ -1,5 +1,5 @@
 /*
- * The same everywhere: one scripted life (tables of every column type, writes, vector deltas, deletes, expiry, linking
+ * The same everywhere: one scripted life (tables of every column type and element, writes, vector deltas, deletes, expiry, linking
  * in slices, compaction, searches, aggregates) gives the same bytes and the same answers with every instruction set and
  * every number of threads, and when it is exported, imported and exported again.
  *
@@ -48,6 +48,12 @@ static void life_open(struct life *life, const char *simd, uint32_t thread_count
          .dimensions = HALF_DIMENSIONS,
          .element = VELTA_F16,
          .metric = VELTA_L2,
+         .m = 8},
+        {.name = "codes",
+         .type = VELTA_VECTOR,
+         .dimensions = DIMENSIONS,
+         .element = VELTA_CODES,
+         .metric = VELTA_DOT,
          .m = 8},
     };
     struct velta_options options = {
@@ -100,6 +106,7 @@ static void insert_batch(struct life *life) {
         {.column = "blob", .data = batch->words, .offsets = batch->offsets},
         {.column = "full", .data = batch->full},
         {.column = "half", .data = batch->half},
+        {.column = "codes", .data = batch->full},
     };
     struct velta_error error;
     must(velta_insert(life->table, values, sizeof values / sizeof values[0], BATCH, NULL, NULL, &error), &error);
@@ -148,7 +155,8 @@ static void change_some(struct life *life) {
             delta.operation = VELTA_DELTA_DELETE;
             break;
         }
-        must(velta_apply(life->table, "full", &delta, 1, 0, NULL, &error), &error);
+        const char *column = random_chance(&life->random, 70) ? "full" : "codes";
+        must(velta_apply(life->table, column, &delta, 1, 0, NULL, &error), &error);
         uint32_t row = living_row(life);
         int64_t when = life->now_ms + 4000;
         double size = random_unit(&life->random);
@@ -168,16 +176,17 @@ static void search_some(struct life *life) {
     static const char *const filters[] = {NULL, "open", "word IN ('w1', 'w2', 'w30') OR size < 1000",
                                           "NOT open AND seen IS NOT NULL"};
     struct velta_error error;
-    for (size_t i = 0; i < 2 * sizeof filters / sizeof filters[0]; i++) {
+    static const char *const columns[] = {"full", "half", "codes"};
+    for (size_t i = 0; i < 3 * sizeof filters / sizeof filters[0]; i++) {
         float query[DIMENSIONS];
         random_vector(&life->random, query, DIMENSIONS);
-        struct velta_search search = {.column = i % 2 == 0 ? "full" : "half",
+        struct velta_search search = {.column = columns[i % 3],
                                       .queries = query,
                                       .query_count = 1,
                                       .k = 12,
                                       .ef = 40,
-                                      .where = filters[i / 2],
-                                      .at_ms = i % 3 == 2 ? life->now_ms - 300 : 0};
+                                      .where = filters[i / 3],
+                                      .at_ms = i % 2 == 1 ? life->now_ms - 300 : 0};
         velta_result *result;
         must(velta_search(life->table, &search, &result, &error), &error);
         note(life, velta_result_rows(result), velta_result_count(result) * sizeof(uint32_t));

@@ -1,8 +1,9 @@
 /*
- * The store against a naive model: random lives of inserts, updates, vector deltas, deletes and new lives of old keys,
- * with a full copy of the model kept after every change; present and past are then asked in every way there is
- * (find, get, vectors, filtered search, iterators) and must say what the copies say. The model is a plain array that
- * shares no code with the engine but the arithmetic of one float.
+ * The store against a naive model: random lives of inserts, updates, vector deltas, deletes, expiry and new lives of old
+ * keys, with a full copy of the model kept after every change; present and past are then asked in every way there is
+ * (find, get, vectors, filtered search, iterators) and must say what the copies say. Compactions in between keep the
+ * past from some moment on: what is older is HISTORY_GONE. The model is a plain array that shares no code with the
+ * engine but the arithmetic of one float.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 enum { DIMENSIONS = 24, KEYS = 60, MOMENTS = 160 };
 
 struct model_row {
-    bool lives;
+    bool lives; /* not deleted */
+    int64_t expires_ms;
     int64_t key;
     bool has_size;
     int64_t size;
@@ -27,6 +29,8 @@ struct moment {
     struct model_row rows[KEYS];
 };
 
+static size_t compactions, refusals;
+
 struct life {
     struct random random;
     int64_t now_ms;
@@ -35,7 +39,13 @@ struct life {
     struct model_row rows[KEYS]; /* by key */
     struct moment *moments;
     size_t moment_count;
+    int64_t kept_since_ms;
+    size_t compactions, refusals;
 };
+
+static bool lives_at(const struct model_row *row, int64_t time_ms) {
+    return row->lives && row->expires_ms > time_ms;
+}
 
 static int64_t clock_ms(void *context) {
     return ((struct life *)context)->now_ms;
@@ -69,6 +79,7 @@ static void insert(struct life *life, int64_t key) {
     struct model_row *row = &life->rows[key];
     char name[32];
     row->lives = true;
+    row->expires_ms = INT64_MAX;
     row->key = key;
     row->has_size = random_chance(&life->random, 80);
     row->size = row->has_size ? random_between(&life->random, -5, 100000) : 0;
@@ -152,18 +163,29 @@ static void delete (struct life *life, int64_t key) {
     life->rows[key].lives = false;
 }
 
+static void expire(struct life *life, int64_t key) {
+    struct velta_error error;
+    struct velta_keys keys = {.ints = &key};
+    int64_t *expires_ms = &life->rows[key].expires_ms;
+    *expires_ms = random_chance(&life->random, 20) ? INT64_MAX : life->now_ms + random_between(&life->random, 0, 900);
+    ok(velta_expire_at(life->table, &keys, 1, expires_ms, &error), &error);
+}
+
 static void one_change(struct life *life) {
     int64_t key = (int64_t)random_below(&life->random, KEYS);
     life->now_ms += 1 + (int64_t)random_below(&life->random, 50);
-    if (!life->rows[key].lives) {
+    if (!lives_at(&life->rows[key], life->now_ms)) {
         insert(life, key);
     } else {
-        switch (random_below(&life->random, 5)) {
+        switch (random_below(&life->random, 6)) {
         case 0:
             delete (life, key);
             break;
         case 1:
             update(life, key);
+            break;
+        case 2:
+            expire(life, key);
             break;
         default:
             change_vector(life, key);
@@ -174,10 +196,25 @@ static void one_change(struct life *life) {
     memcpy(moment->rows, life->rows, sizeof life->rows);
 }
 
-/* ---- questions */
+/* What changes nothing of what can be asked, but for the past that is let go. */
+static void clean_up(struct life *life) {
+    struct velta_error error;
+    if (random_chance(&life->random, 50)) {
+        ok(velta_expire(life->table, 0, NULL, &error), &error);
+        return;
+    }
+    int64_t since_ms = life->moments[random_below(&life->random, life->moment_count)].time_ms;
+    const struct velta_compact_options keep = {.keep_since_ms = since_ms};
+    ok(velta_compact(life->db, &keep, NULL, &error), &error);
+    ok(velta_verify(life->db, NULL, &error), &error);
+    life->kept_since_ms = since_ms > life->kept_since_ms ? since_ms : life->kept_since_ms;
+    life->compactions++;
+}
 
-static bool matches(const struct model_row *row) { /* size > 100 OR name = 'name-3' */
-    return row->lives && ((row->has_size && row->size > 100) || (row->has_name && row->name == 3));
+/* ---- questions; time_ms: that of the state asked about, also where it is the present and at_ms is 0 */
+
+static bool matches(const struct model_row *row, int64_t time_ms) { /* size > 100 OR name = 'name-3' */
+    return lives_at(row, time_ms) && ((row->has_size && row->size > 100) || (row->has_name && row->name == 3));
 }
 
 static float distance(const float *a, const float *b) {
@@ -194,6 +231,10 @@ static int compare_floats(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
+static int64_t time_of(const struct life *life, int64_t at_ms) {
+    return at_ms ? at_ms : life->now_ms;
+}
+
 static void check_rows(struct life *life, const struct model_row *rows, int64_t at_ms, uint32_t *numbers) {
     struct velta_error error;
     int64_t wanted[KEYS];
@@ -203,8 +244,8 @@ static void check_rows(struct life *life, const struct model_row *rows, int64_t 
     struct velta_keys keys = {.ints = wanted};
     ok(velta_find(life->table, &keys, KEYS, at_ms, numbers, &error), &error);
     for (int i = 0; i < KEYS; i++) {
-        assert_int_equal(numbers[i] != VELTA_NO_ROW, rows[i].lives);
-        if (!rows[i].lives) {
+        assert_int_equal(numbers[i] != VELTA_NO_ROW, lives_at(&rows[i], time_of(life, at_ms)));
+        if (numbers[i] == VELTA_NO_ROW) {
             continue;
         }
         float vector[DIMENSIONS];
@@ -237,7 +278,7 @@ static void check_search(struct life *life, const struct model_row *rows, int64_
     size_t count = 0;
     random_vector(&life->random, query, DIMENSIONS);
     for (int i = 0; i < KEYS; i++) {
-        if (filtered ? matches(&rows[i]) : rows[i].lives) {
+        if (filtered ? matches(&rows[i], time_of(life, at_ms)) : lives_at(&rows[i], time_of(life, at_ms))) {
             distances[count++] = distance(query, rows[i].vector);
         }
     }
@@ -265,7 +306,7 @@ static void check_search(struct life *life, const struct model_row *rows, int64_
     velta_result_free(result);
 }
 
-static void check_iterator(struct life *life, velta_iterator *iterator, const struct model_row *rows, int64_t start,
+static void check_iterator(velta_iterator *iterator, const struct model_row *rows, int64_t time_ms, int64_t start,
                            int64_t end) {
     struct velta_error error;
     int64_t key = start;
@@ -276,7 +317,7 @@ static void check_iterator(struct life *life, velta_iterator *iterator, const st
         ok(velta_iterator_next(iterator, 5, &result, &error), &error);
         size_t count = velta_result_count(result);
         for (size_t i = 0; i < count; i++, key++) {
-            while (key < end && !rows[key].lives) {
+            while (key < end && !lives_at(&rows[key], time_ms)) {
                 key++;
             }
             assert_true(key < end);
@@ -290,12 +331,11 @@ static void check_iterator(struct life *life, velta_iterator *iterator, const st
             break;
         }
     }
-    while (key < end && !rows[key].lives) {
+    while (key < end && !lives_at(&rows[key], time_ms)) {
         key++;
     }
     assert_int_equal(key, end);
     velta_iterator_close(iterator);
-    (void)life;
 }
 
 static velta_iterator *open_iterator(struct life *life, int64_t start, int64_t end, int64_t at_ms) {
@@ -313,7 +353,7 @@ static void ask(struct life *life, const struct model_row *rows, int64_t at_ms) 
     check_search(life, rows, at_ms, false, true);
     check_search(life, rows, at_ms, true, true);
     check_search(life, rows, at_ms, true, false);
-    check_iterator(life, open_iterator(life, 10, 50, at_ms), rows, 10, 50);
+    check_iterator(open_iterator(life, 10, 50, at_ms), rows, time_of(life, at_ms), 10, 50);
 }
 
 static void check_counts(struct life *life) {
@@ -322,7 +362,7 @@ static void check_counts(struct life *life) {
     uint64_t count;
     uint64_t expected = 0;
     for (int i = 0; i < KEYS; i++) {
-        expected += matches(&life->rows[i]);
+        expected += matches(&life->rows[i], life->now_ms);
     }
     ok(velta_filter_compile(life->table, "size > 100 OR name = 'name-3'", &filter, &error), &error);
     ok(velta_filter_count(filter, &count, &error), &error);
@@ -340,7 +380,7 @@ static void check_aggregates(struct life *life) {
     int64_t sums[10] = {0};
     for (int i = 0; i < KEYS; i++) {
         const struct model_row *row = &life->rows[i];
-        if (row->lives) {
+        if (lives_at(row, life->now_ms)) {
             int group = row->has_name ? row->name : 9;
             counts[group]++;
             sums[group] += row->size;
@@ -383,7 +423,7 @@ static void check_top(struct life *life, bool smallest) {
     size_t at_least = 0; /* living rows with a size that belongs among those found */
     for (int i = 0; i < KEYS; i++) {
         const struct model_row *row = &life->rows[i];
-        if (row->lives && row->has_size && count > 0) {
+        if (lives_at(row, life->now_ms) && row->has_size && count > 0) {
             at_least += smallest ? row->size < sizes[count - 1] : row->size > sizes[count - 1];
         }
     }
@@ -394,24 +434,49 @@ static void check_top(struct life *life, bool smallest) {
     velta_result_free(result);
 }
 
+/* A moment of the past, or that it is gone. */
+static void ask_past(struct life *life) {
+    const struct moment *moment = &life->moments[random_below(&life->random, life->moment_count)];
+    if (moment->time_ms >= life->kept_since_ms) {
+        ask(life, moment->rows, moment->time_ms);
+        return;
+    }
+    struct velta_error error;
+    int64_t key = 0;
+    uint32_t number;
+    struct velta_keys keys = {.ints = &key};
+    assert_int_equal(velta_find(life->table, &keys, 1, moment->time_ms, &number, &error), VELTA_HISTORY_GONE);
+    life->refusals++;
+}
+
+/* An iterator sees nothing of what is written while it is open. */
+static void write_beside_iterator(struct life *life) {
+    struct model_row then[KEYS];
+    int64_t then_ms = life->now_ms;
+    velta_iterator *iterator = open_iterator(life, 0, KEYS, 0);
+    memcpy(then, life->rows, sizeof life->rows);
+    for (int i = 0; i < 3 && life->moment_count < MOMENTS; i++) {
+        one_change(life);
+    }
+    check_iterator(iterator, then, then_ms, 0, KEYS);
+}
+
 static void live(uint64_t seed) {
     struct life life;
     struct velta_error error;
     open_life(&life, seed);
-    struct model_row *then = malloc(sizeof life.rows);
     while (life.moment_count < MOMENTS) {
         one_change(&life);
         if (life.moment_count == MOMENTS / 2) {
             uint64_t pending;
             ok(velta_index(life.db, 0, NULL, &pending, &error), &error);
         }
-        if (random_chance(&life.random, 20)) { /* an iterator sees nothing of what is written while it is open */
-            velta_iterator *iterator = open_iterator(&life, 0, KEYS, 0);
-            memcpy(then, life.rows, sizeof life.rows);
-            for (int i = 0; i < 3 && life.moment_count < MOMENTS; i++) {
-                one_change(&life);
-            }
-            check_iterator(&life, iterator, then, 0, KEYS);
+        if (random_chance(&life.random, 20)) {
+            write_beside_iterator(&life);
+        }
+        if (random_chance(&life.random, 4)) {
+            clean_up(&life);
+            ask_past(&life);
         }
         if (random_chance(&life.random, 10)) {
             ask(&life, life.rows, 0);
@@ -421,20 +486,21 @@ static void live(uint64_t seed) {
         }
     }
     for (int i = 0; i < 40; i++) {
-        const struct moment *moment = &life.moments[random_below(&life.random, life.moment_count)];
-        ask(&life, moment->rows, moment->time_ms);
+        ask_past(&life);
     }
-    free(then);
+    compactions += life.compactions;
+    refusals += life.refusals;
     free(life.moments);
     ok(velta_close(life.db, &error), &error);
 }
 
 static void lives_of_f32(void **state) {
     (void)state;
-    size_t rounds = test_rounds(6);
+    size_t rounds = test_rounds(20);
     for (uint64_t seed = 1; seed <= rounds; seed++) {
         live(seed);
     }
+    assert_true(compactions > 0 && refusals > 0);
 }
 
 int main(void) {

@@ -6,16 +6,8 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
 import playwright from '../../../wasm/node_modules/playwright-core/index.js';
+import { chromium, chromiumOptions } from './chromium_options.mjs';
 
-const CHROMIUM = process.env.VELTA_CHROMIUM || '/usr/bin/chromium';
-const FLAGS = [
-    '--no-sandbox',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-];
 const TYPES = { js: 'text/javascript', wasm: 'application/wasm' };
 
 /** An empty page at /, `folders` ({ name: folder }) under their names, `scripts` ({ 'a.js': text }); isolated. */
@@ -45,7 +37,7 @@ export async function startChromium(folders, scripts = {}) {
         server.close();
         rmSync(profile, { recursive: true, force: true });
     };
-    const options = { executablePath: CHROMIUM, headless: true, args: FLAGS };
+    const options = { executablePath: chromium, headless: true, args: chromiumOptions };
     const context = await playwright.chromium.launchPersistentContext(profile, options).catch((error) => {
         clean();
         throw error;

@@ -10,21 +10,13 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
+export { chromium, chromiumOptions } from '../../../bench/wasm/lib/chromium_options.mjs';
+
 const run = promisify(execFile);
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 export const build = resolve(process.env.VELTA_BUILD ?? join(root, 'build'));
 export const modules = join(root, 'wasm/node_modules');
-/** Chromium, and what it is started with: no sandbox for root, nothing that asks for other hosts. */
-export const chromium = process.env.VELTA_CHROMIUM ?? '/usr/bin/chromium';
-export const chromiumOptions = [
-    '--no-sandbox',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-];
 const fromWasm = createRequire(join(root, 'wasm/package.json'));
 
 /** A development package of wasm/, imported. */

@@ -84,11 +84,11 @@ TABLE = [
     ('Several tabs do not corrupt', [
         Row('tab_kills', 'tabs killed while four write', 10, 100),
         Row('tab_writes', 'writes acknowledged', 1_000),
-        Row('tab_shared_operations', 'operations of four tabs that share a store', 4_000),
+        Row('tab_shared_operations', 'operations of four tabs that share a store', 4_000, 80_000),
         Row('tab_double_commits', 'double commits'),
     ]),
     ('Storage that is full, blocked or absent', [
-        Row('quota_refusals', 'writes refused at the quota', 2),
+        Row('quota_refusals', 'inserts, checkpoints, compactions told FULL', 9),
         Row('quota_losses', 'acknowledged rows lost'),
         Row('storage_absences', 'ways of having no storage, each told', 5),
     ]),

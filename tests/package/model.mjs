@@ -10,7 +10,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { clean, makeProject, root, temporaryFolder } from './lib/tools.mjs';
+import { clean, makeProject, root, rounds, temporaryFolder } from './lib/tools.mjs';
 
 const { values } = parseArgs({
     options: {
@@ -20,8 +20,7 @@ const { values } = parseArgs({
         storage: { type: 'string' },
     },
 });
-const soak = Number(process.env.VELTA_SOAK ?? 0);
-const lives = Number(values.lives) * (soak === 1 ? 100 : Math.max(soak, 1));
+const lives = rounds(Number(values.lives));
 const LEAST_RECALL = 0.98;
 
 const project = await makeProject({ copy: { support: join(root, 'tests/package/support') } });

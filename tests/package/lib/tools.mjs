@@ -19,6 +19,12 @@ export const build = resolve(process.env.VELTA_BUILD ?? join(root, 'build'));
 export const modules = join(root, 'wasm/node_modules');
 const fromWasm = createRequire(join(root, 'wasm/package.json'));
 
+/** `normal` rounds, or many times that in `make soak` (VELTA_SOAK: a factor; 1 means 100), as test_rounds() in C. */
+export function rounds(normal) {
+    const soak = Number(process.env.VELTA_SOAK || 0);
+    return normal * (soak === 1 ? 100 : Math.max(soak, 1));
+}
+
 /** A development package of wasm/, imported. */
 export async function developmentPackage(name) {
     return import(pathToFileURL(fromWasm.resolve(name)));

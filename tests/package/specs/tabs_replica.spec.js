@@ -29,6 +29,31 @@ function noise(size) {
     return bytes;
 }
 
+/** The workers that this page starts and ends. `isHeld(message)`: whether one does not reach its worker. */
+function watchWorkers(isHeld = () => false) {
+    const { Worker: Real } = globalThis;
+    const living = new Set();
+    globalThis.Worker = class extends Real {
+        constructor(...given) {
+            super(...given);
+            living.add(this);
+        }
+        postMessage(message, ...rest) {
+            if (!isHeld(message)) super.postMessage(message, ...rest);
+        }
+        terminate() {
+            living.delete(this);
+            super.terminate();
+        }
+    };
+    return { living, restore: () => (globalThis.Worker = Real) };
+}
+
+/** Sessions of tabs with a worker of another one. */
+async function sessions() {
+    return (await navigator.locks.query()).held.filter((lock) => lock.name.startsWith('velta-tab-')).length;
+}
+
 for (const storage of ['opfs', 'indexeddb']) {
     only('browser', 'tabs are of browsers').describe(`copies of shared stores in ${storage}`, () => {
         let name;
@@ -244,14 +269,73 @@ for (const storage of ['opfs', 'indexeddb']) {
             await second.close();
             expect((await errorOf(() => b.get(1))).code).to.equal('CLOSED');
             expect((await errorOf(() => second.stats())).code).to.equal('CLOSED');
-            let sessions = 2;
-            for (let i = 0; i < 500 && sessions > 1; i++) {
-                await wait(10);
-                sessions = (await navigator.locks.query()).held.filter((lock) =>
-                    lock.name.startsWith('velta-tab-'),
-                ).length;
+            await until(async () => (await sessions()) === 0, 'sessions that have ended');
+        });
+
+        it('are left at once when opening is cancelled while they come', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            await a.insert({ id: 1, n: 1, b: noise(6 << 20) });
+            await until(async () => (await sessions()) === 0, 'no sessions of others');
+            let onCopy;
+            const { living, restore } = watchWorkers(({ snapshot }) => snapshot !== undefined && onCopy());
+            /** Whether opening was cancelled; else it had ended before. */
+            const cancel = async (moment) => {
+                const stop = new AbortController();
+                const opened = member({ replica: true, signal: stop.signal });
+                const outcome = opened.then(
+                    (db) => db.close(),
+                    (error) => error,
+                );
+                await moment;
+                const begin = performance.now();
+                stop.abort('enough');
+                const error = await outcome;
+                if (error === undefined) return false;
+                expect([error.code, error.cause]).to.deep.equal(['CANCELLED', 'enough']);
+                expect(performance.now() - begin).to.be.below(1000);
+                return true;
+            };
+            try {
+                for (const isHeld of [true, false]) {
+                    const copying = new Promise((done) => (onCopy = () => (done(), isHeld)));
+                    expect(await cancel(copying)).to.equal(true);
+                    await until(() => living.size === 0, 'the workers of copies');
+                }
+                const seen = new Set();
+                for (let ms = 0; ms < 2000 && seen.size < 2; ms += 1 + (ms >> 1)) seen.add(await cancel(wait(ms)));
+                expect(seen.size).to.equal(2);
+                await until(() => living.size === 0, 'the workers of copies, at any time');
+                await until(async () => (await sessions()) === 0, 'sessions that have ended');
+            } finally {
+                restore();
             }
-            expect(sessions).to.be.lessThan(2);
+            expect(first.isLeader).to.equal(true);
+            const second = await follower();
+            expect(await (await second.table('t')).get(1, { columns: ['n'] })).to.deep.equal({ n: 1 });
+        });
+
+        it('are closed while they come', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            await a.insert({ id: 1, n: 1 });
+            let isHolding = false;
+            let onCopy;
+            const copying = new Promise((done) => (onCopy = done));
+            const isHeld = ({ snapshot }) => isHolding && snapshot !== undefined && (onCopy(), true);
+            const { living, restore } = watchWorkers(isHeld);
+            try {
+                const second = await follower();
+                isHolding = true;
+                /* After it the copy begins anew, in a worker that never answers. */
+                await first.compact();
+                await a.insert({ id: 2, n: 2 });
+                await copying;
+                await second.close();
+                await until(() => living.size === 0, 'the workers of copies');
+            } finally {
+                restore();
+            }
         });
     });
 }

@@ -74,6 +74,8 @@ export class Replica {
     readonly #channel: BroadcastChannel;
     #leader: Leader | undefined;
     #copy: Copy | undefined;
+    /** To the worker of a copy that is being made. */
+    #making: Connection | undefined;
     #waiting: Waiting[] = [];
     #turn: Promise<unknown> = Promise.resolve();
     #isEnded = false;
@@ -131,6 +133,7 @@ export class Replica {
         this.#isEnded = true;
         this.#leader = undefined;
         this.#channel.close();
+        this.#making?.end();
         this.#drop();
         this.line.end();
     }
@@ -212,9 +215,14 @@ export class Replica {
                 });
             },
         });
-        const value = await made.copy(worker, bytes, options, init);
+        if (this.#isEnded) throw closed();
+        this.#making = made;
+        const value = await made.copy(worker, bytes, options, init).finally(() => (this.#making = undefined));
         const copy = { connection: made, handle: value.handle, position };
-        if (this.#isEnded) made.end();
+        if (this.#isEnded) {
+            made.end();
+            throw closed();
+        }
         this.#copy = copy;
         this.line.pause();
         await this.line.use(made, value);
@@ -253,6 +261,10 @@ export class Replica {
         this.#waiting = waiting.filter((one) => !isThere(one));
         for (const one of waiting) if (isThere(one)) one.resolve();
     }
+}
+
+function closed(): VeltaError {
+    return new VeltaError('CLOSED', 'the store was closed');
 }
 
 /** Whether a copy there has what a leader there had. */

@@ -1,7 +1,7 @@
 /*
- * The same everywhere: one scripted life (tables of every column type and element, writes, vector deltas, deletes, expiry, linking
- * in slices, compaction, searches, aggregates) gives the same bytes and the same answers with every instruction set and
- * every number of threads, and when it is exported, imported and exported again.
+ * The same everywhere: one scripted life (tables of every column type and element, writes, vector deltas, deletes,
+ * expiry, linking in slices, compaction, searches, aggregates) gives the same bytes and the same answers with every
+ * instruction set and every number of threads, and when it is exported, imported and exported again.
  *
  * The digest is printed, with the instruction sets that gave it, so that tests/tidy/check_compilers.py can compare what
  * other compilers make of it.

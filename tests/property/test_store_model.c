@@ -1,7 +1,7 @@
 /*
- * The store against a naive model: random lives of inserts, updates, vector deltas, deletes, expiry and new lives of old
- * keys, with a full copy of the model kept after every change; present and past are then asked in every way there is
- * (find, get, vectors, filtered search, iterators) and must say what the copies say. Compactions in between keep the
+ * The store against a naive model: random lives of inserts, updates, vector deltas, deletes, expiry and new lives of
+ * old keys, with a full copy of the model kept after every change; present and past are then asked in every way there
+ * is (find, get, vectors, filtered search, iterators) and must say what the copies say. Compactions in between keep the
  * past from some moment on: what is older is HISTORY_GONE. The model is a plain array that shares no code with the
  * engine but the arithmetic of one float.
  */

@@ -11,9 +11,9 @@ import { Database, type MemoryOptions, engineOptions } from './database.js';
 import { VeltaError, checkOptions, describe, invalid } from './errors.js';
 import { SEGMENT_OFFSET, SEGMENT_SIZE, SEGMENT_SIZE_BYTES } from './generated/layout.js';
 import { type Instance, currentInstance } from './instance.js';
-import { MemoryBudget } from './ranges/memory_budget.js';
+import { type Allocation, MemoryBudget } from './ranges/memory_budget.js';
 import { CLIENT_OPTIONS, RangeClient, type RangeClientOptions } from './ranges/range_client.js';
-import { LocalSource, type RangeSource, type RangeStats, cancelled } from './ranges/source.js';
+import { LocalSource, type RangeSource, type RangeStats, cancelled, unlessAborted } from './ranges/source.js';
 import { isDetached } from './values.js';
 
 /** Where a snapshot lies: an address, bytes or a file that are here, or whatever reads ranges of it. */
@@ -30,8 +30,15 @@ export interface SnapshotProgress {
     readonly fileBytes: number;
 }
 
-/** Options of {@link openSnapshot}; those of {@link RangeClientOptions} are for addresses only. */
-export interface SnapshotOptions extends MemoryOptions, Omit<RangeClientOptions, 'onProgress'> {
+/**
+ * Options of {@link openSnapshot}. `signal` and `budget` are for every source, the others of
+ * {@link RangeClientOptions} for addresses only.
+ */
+export interface SnapshotOptions extends MemoryOptions, Omit<RangeClientOptions, 'onProgress' | 'signal' | 'budget'> {
+    /** Ends opening, and after it the transfer of the graphs. */
+    readonly signal?: AbortSignal;
+    /** What is held of the file on its way is charged to it; default 1.5 GiB. */
+    readonly budget?: MemoryBudget;
     readonly onProgress?: (progress: SnapshotProgress) => void;
     /** About how many bytes one request asks for; default 4 MiB. */
     readonly requestBytes?: number;
@@ -115,15 +122,15 @@ function isSource(value: unknown): value is RangeSource {
     );
 }
 
-function sourceOf(where: SnapshotSource, options: SnapshotOptions): RangeSource {
+function sourceOf(where: SnapshotSource, options: SnapshotOptions, budget: MemoryBudget): RangeSource {
     if (typeof where === 'string' || where instanceof URL) {
         const client: Record<string, unknown> = {};
         for (const name of CLIENT_OPTIONS) {
             if (options[name] !== undefined && name !== 'signal') client[name] = options[name];
         }
-        return new RangeClient(where, client);
+        return new RangeClient(where, { ...client, budget });
     }
-    const given = CLIENT_OPTIONS.find((name) => options[name] !== undefined && name !== 'signal');
+    const given = CLIENT_OPTIONS.find((name) => options[name] !== undefined && !['signal', 'budget'].includes(name));
     if (given !== undefined) throw invalid(`openSnapshot: ${given} is for addresses; give it to what reads the ranges`);
     const bytes = where instanceof ArrayBuffer ? new Uint8Array(where) : where;
     if (bytes instanceof Uint8Array) {
@@ -135,22 +142,31 @@ function sourceOf(where: SnapshotSource, options: SnapshotOptions): RangeSource 
     throw invalid(`a snapshot is an address, bytes, a Blob or what reads ranges, not ${describe(where)}`);
 }
 
+/** Reads a range; an abort ends the wait also where the source does not listen to it. */
+function read({ source, stop: { signal } }: Opening, start: number, end: number): Promise<Uint8Array> {
+    return unlessAborted(source.read(start, end, { signal }), signal);
+}
+
+async function readSize({ source, stop: { signal } }: Opening): Promise<number> {
+    return (await unlessAborted(source.readTail(1, { signal }), signal)).size;
+}
+
 /** The beginning of the file, whatever its size, and that size. */
-async function readStart(source: RangeSource, signal: AbortSignal): Promise<{ bytes: Uint8Array; size: number }> {
-    const options = { signal };
+async function readStart(opening: Opening): Promise<{ bytes: Uint8Array; size: number }> {
+    const { source } = opening;
     if (!(source instanceof RangeClient)) {
-        const { size } = await source.readTail(1, options);
-        return { bytes: await source.read(0, Math.min(HEAD_GUESS, size), options), size };
+        const size = await readSize(opening);
+        return { bytes: await read(opening, 0, Math.min(HEAD_GUESS, size)), size };
     }
     let bytes: Uint8Array | null = null;
     try {
-        bytes = await source.read(0, HEAD_GUESS, options);
+        bytes = await read(opening, 0, HEAD_GUESS);
     } catch (error) {
         if (!(error instanceof VeltaError) || error.code !== 'LIMIT' || source.size === null) throw error;
     }
     // Pages of other origins may not see the size in an answer to a range.
-    const size = source.size ?? (await source.readTail(1, options)).size;
-    return { bytes: bytes ?? (await source.read(0, size, options)), size };
+    const size = source.size ?? (await readSize(opening));
+    return { bytes: bytes ?? (await read(opening, 0, size)), size };
 }
 
 /** The engine's side of a snapshot: a handle, and what it is asked. */
@@ -250,6 +266,9 @@ interface Opening {
     readonly options: SnapshotOptions;
     readonly requestBytes: number;
     readonly stop: AbortController;
+    readonly budget: MemoryBudget;
+    /** Whether the source is a client made here. */
+    readonly isOwn: boolean;
     fileBytes: number;
 }
 
@@ -257,10 +276,10 @@ function report(opening: Opening, phase: SnapshotProgress['phase'], doneBytes: n
     opening.options.onProgress?.({ phase, doneBytes, totalBytes, fileBytes: opening.fileBytes });
 }
 
-/** The head, exactly as long as it is; what the engine then refuses is its matter. */
-async function readHead(opening: Opening, instance: Instance): Promise<Uint8Array> {
-    const { source, stop } = opening;
-    const start = await readStart(source, stop.signal);
+/** The head, exactly as long as it is, charged to `held`; what the engine then refuses is its matter. */
+async function readHead(opening: Opening, instance: Instance, held: Allocation[]): Promise<Uint8Array> {
+    held.push(opening.budget.allocate(HEAD_GUESS, 'the beginning of the snapshot'));
+    const start = await readStart(opening);
     opening.fileBytes = start.size;
     const mark = instance.top;
     let needed: number;
@@ -273,8 +292,8 @@ async function readHead(opening: Opening, instance: Instance): Promise<Uint8Arra
         instance.leave(mark);
     }
     if (needed <= start.bytes.length) return start.bytes.subarray(0, needed);
-    const rest = await source.read(start.bytes.length, needed, { signal: stop.signal });
-    return join(start.bytes, rest);
+    held.push(opening.budget.allocate(2 * needed, 'the head of the snapshot'));
+    return join(start.bytes, await read(opening, start.bytes.length, needed));
 }
 
 /** @throws {VeltaError} NO_MEMORY */
@@ -289,6 +308,30 @@ function join(first: Uint8Array, second: Uint8Array): Uint8Array {
     }
 }
 
+/** A request under way, and what it is charged with. */
+interface Coming {
+    readonly run: Run;
+    readonly bytes: Promise<Uint8Array>;
+    readonly room: Allocation;
+}
+
+/** Begins the next requests: some ahead, as far as the budget reaches, but one at least. */
+function begin(opening: Opening, left: Run[], coming: Coming[]): void {
+    while (left.length > 0 && coming.length <= AHEAD) {
+        const [run] = left as [Run];
+        const size = run.end - run.start;
+        const room =
+            coming.length === 0
+                ? opening.budget.allocate(size, 'a part of the snapshot')
+                : opening.budget.tryAllocate(size);
+        if (room === null) return;
+        left.shift();
+        const bytes = read(opening, run.start, run.end);
+        bytes.catch(() => undefined); // told where it is awaited, which may never come to it
+        coming.push({ run, bytes, room });
+    }
+}
+
 /** Fetches segments and hands them over in their order, some requests ahead. */
 async function transfer(
     opening: Opening,
@@ -297,28 +340,34 @@ async function transfer(
     feed: (run: Run, bytes: Uint8Array) => void,
 ): Promise<void> {
     const { signal } = opening.stop;
-    const runs = runsOf(segments, opening.requestBytes);
+    const left = runsOf(segments, opening.requestBytes);
     const total = bytesOf(segments);
-    const coming: Promise<Uint8Array>[] = [];
-    let asked = 0;
+    const coming: Coming[] = [];
     let done = 0;
     report(opening, phase, 0, total);
-    for (const run of runs) {
-        for (; asked < runs.length && coming.length <= AHEAD; asked++) {
-            const { start, end } = runs[asked] as Run;
-            const bytes = opening.source.read(start, end, { signal });
-            bytes.catch(() => undefined); // told where it is awaited, which may never come to it
-            coming.push(bytes);
+    try {
+        for (begin(opening, left, coming); coming.length > 0; begin(opening, left, coming)) {
+            const [{ run, bytes: awaited, room }] = coming as [Coming];
+            const bytes = await awaited;
+            if (signal.aborted) throw cancelled(signal);
+            if (bytes.length !== run.end - run.start) {
+                throw new VeltaError('IO', `${run.end - run.start} bytes were asked for and ${bytes.length} came`);
+            }
+            feed(run, bytes);
+            coming.shift();
+            room.release();
+            done += bytesOf(run.segments);
+            report(opening, phase, done, total);
         }
-        const bytes = await (coming.shift() as Promise<Uint8Array>);
-        if (signal.aborted) throw cancelled(signal);
-        if (bytes.length !== run.end - run.start) {
-            throw new VeltaError('IO', `${run.end - run.start} bytes were asked for and ${bytes.length} came`);
-        }
-        feed(run, bytes);
-        done += bytesOf(run.segments);
-        report(opening, phase, done, total);
+    } finally {
+        for (const { room } of coming) room.release();
     }
+}
+
+/** Nothing more is read: ends what is on its way, and lets go of a file that was fetched whole. */
+function leave({ stop, source, isOwn }: Opening): void {
+    stop.abort();
+    if (isOwn) (source as RangeClient).release();
 }
 
 /** The graphs into an open database, which ends the snapshot in any case. */
@@ -327,7 +376,7 @@ async function bringGraphs(opening: Opening, parts: Parts, database: Database): 
     const end = (): void => {
         closed = true;
         parts.close();
-        opening.stop.abort();
+        leave(opening);
     };
     database.endings.add(end);
     try {
@@ -344,7 +393,7 @@ async function bringGraphs(opening: Opening, parts: Parts, database: Database): 
         database.endings.delete(end);
         if (!closed) {
             parts.close();
-            opening.stop.abort(); // what is still on its way
+            leave(opening);
             database.wrote(); // rows without a graph are linked in idle moments
         }
     }
@@ -375,11 +424,13 @@ function checkSnapshotOptions(options: SnapshotOptions): number {
 async function openRows(opening: Opening, instance: Instance): Promise<FromSnapshot> {
     const { options, source } = opening;
     const engine = engineOptions(instance, options);
+    const held: Allocation[] = [];
     let parts: Parts | null = null;
     try {
-        const head = await readHead(opening, instance);
+        const head = await readHead(opening, instance, held);
         report(opening, 'head', head.length, head.length);
         const begun = (parts = new Parts(instance, head, opening.fileBytes, engine));
+        for (const each of held.splice(0)) each.release();
         const rows = begun.segments.slice(0, begun.beforeGraphs);
         await transfer(opening, 'rows', rows, (run, bytes) => begun.feed(run, bytes));
         const details = { name: '', storage: 'memory', options, clock: engine.clock } as const;
@@ -392,6 +443,8 @@ async function openRows(opening: Opening, instance: Instance): Promise<FromSnaps
         parts?.close();
         if (engine.clock !== 0) instance.clocks.remove(engine.clock);
         throw error;
+    } finally {
+        for (const each of held) each.release();
     }
 }
 
@@ -406,11 +459,12 @@ async function openRows(opening: Opening, instance: Instance): Promise<FromSnaps
 export async function openSnapshot(where: SnapshotSource, options: SnapshotOptions = {}): Promise<SnapshotDatabase> {
     const requestBytes = checkSnapshotOptions(options);
     const instance = currentInstance();
-    const source = sourceOf(where, options);
-    const { signal } = options;
+    const { signal, budget = new MemoryBudget() } = options;
+    const source = sourceOf(where, options, budget);
     const stop = new AbortController();
     const abort = (): void => stop.abort(signal?.reason);
-    const opening = { source, options, requestBytes, stop, fileBytes: 0 };
+    const isOwn = source !== where && source instanceof RangeClient;
+    const opening = { source, options, requestBytes, stop, budget, isOwn, fileBytes: 0 };
     const forget = (): void => signal?.removeEventListener('abort', abort);
     if (signal?.aborted) throw cancelled(signal);
     signal?.addEventListener('abort', abort);
@@ -420,7 +474,7 @@ export async function openSnapshot(where: SnapshotSource, options: SnapshotOptio
         return database;
     } catch (error) {
         forget();
-        stop.abort();
+        leave(opening);
         throw error;
     }
 }

@@ -13,6 +13,22 @@ const SIZE = 10_000;
 const byteAt = (i) => (i * 7 + (i >> 8)) & 255;
 const expected = (start, end) => Uint8Array.from({ length: end - start }, (_, i) => byteAt(start + i));
 const runId = () => Math.random().toString(36).slice(2);
+const dateIn = (ms) => new Date(Date.now() + ms).toUTCString();
+
+/** What a sound server answers; `body` instead of the bytes. */
+function ok(start, end, body = expected(start, end)) {
+    return new Response(body, { status: 206, headers: { 'Content-Range': `bytes ${start}-${end - 1}/${SIZE}` } });
+}
+
+/** Half of the first 100 bytes, and then nothing more. */
+function half(signal) {
+    return new ReadableStream({
+        start(controller) {
+            controller.enqueue(expected(0, 50));
+            signal.addEventListener('abort', () => controller.error(signal.reason));
+        },
+    });
+}
 
 function client(query = '', options = {}, name = `bytes-${SIZE}`) {
     const id = runId();
@@ -126,6 +142,38 @@ describe('servers that fail', () => {
         expect((await log()).requests).to.have.length(1);
     });
 
+    it('Retry-After may be a date', async () => {
+        const { client: file, log } = client('times=1&status=429&after=' + encodeURIComponent(dateIn(2000)));
+        const begin = Date.now();
+        expect(await file.read(3, 5)).to.deep.equal(expected(3, 5));
+        expect(Date.now() - begin).to.be.at.least(900); // a date has whole seconds
+        expect((await log()).requests).to.have.length(2);
+        const { client: busy } = client('status=503&after=' + encodeURIComponent(dateIn(3_600_000)));
+        await rejected('IO', /wait 3(600|599) s/, busy.read(3, 5));
+    });
+
+    it('416 for a range that is there is no end of the file', async () => {
+        await rejected('LIMIT', /byte 50 .*server/, client('status=416').client.read(0, 50));
+        await rejected('IO', /416/, client('status=416').client.readTail(50));
+        const answers = [ok(0, 10), new Response(null, { status: 416 })];
+        const { client: file } = client('', { fetch: async () => answers.shift() });
+        await file.read(0, 10);
+        await rejected('IO', /416/, file.read(10, 20));
+        expect(answers).to.deep.equal([]);
+    });
+
+    it('a body that stops is given up after the timeout, and asked for again', async () => {
+        const asked = [];
+        const stopping = async (_, { signal }) => {
+            asked.push(signal);
+            return asked.length < 3 ? ok(0, 100, half(signal)) : ok(0, 100);
+        };
+        const { client: file } = client('', { fetch: stopping, timeoutMs: 50 });
+        expect(await file.read(0, 100)).to.deep.equal(expected(0, 100));
+        expect(file.stats()).to.deep.equal({ requests: 3, retries: 2, bytesFetched: 200 });
+        expect(asked.every(({ aborted }) => aborted)).to.equal(true); // what is left of each is let go
+    });
+
     it('a connection that is cut is asked again', async () => {
         const { client: file, log } = client('cut=100&times=2');
         expect(await file.read(50, 5000)).to.deep.equal(expected(50, 5000));
@@ -162,6 +210,38 @@ describe('servers that fail', () => {
         const { client: large } = client('ignore', { allowWhole: true, budget: small });
         await rejected('OVER_BUDGET', /whole/, large.read(0, 10));
         expect(small.memoryStats().peakBytes).to.equal(0);
+    });
+
+    it('reads side by side fetch it once, and give it back when it is released', async () => {
+        const budget = new MemoryBudget(SIZE);
+        const { client: file, log } = client('ignore&slow=20', { allowWhole: true, budget });
+        const reads = [0, 1, 2, 3].map((i) => file.read(i * 10, i * 10 + 10));
+        expect(await Promise.all(reads)).to.deep.equal([0, 1, 2, 3].map((i) => expected(i * 10, i * 10 + 10)));
+        expect(file.stats().bytesFetched).to.equal(SIZE);
+        expect(budget.memoryStats()).to.include({ usedBytes: SIZE, held: 1, refused: 0 });
+        expect((await file.probe()).acceptsRanges).to.equal(false);
+        file.release();
+        file.release();
+        expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+        const before = (await log()).requests.length;
+        expect(await file.read(90, 99)).to.deep.equal(expected(90, 99));
+        expect((await log()).requests).to.have.length(before + 1);
+        expect(budget.memoryStats().usedBytes).to.equal(SIZE);
+    });
+
+    it('one that fetches it and is cancelled leaves it to the others', async () => {
+        const budget = new MemoryBudget(SIZE);
+        const stop = new AbortController();
+        const whole = (body) => new Response(body, { headers: { 'Content-Length': SIZE } });
+        let asked = 0;
+        const fetchOnce = async (_, { signal }) => whole(++asked === 1 ? half(signal) : expected(0, SIZE));
+        const { client: file } = client('', { allowWhole: true, budget, fetch: fetchOnce });
+        const first = file.read(0, 10, { signal: stop.signal });
+        const others = [file.read(10, 20), file.read(20, 30)];
+        setTimeout(() => stop.abort(), 30);
+        await rejected('CANCELLED', undefined, first);
+        expect(await Promise.all(others)).to.deep.equal([expected(10, 20), expected(20, 30)]);
+        expect(budget.memoryStats()).to.include({ usedBytes: SIZE, peakBytes: SIZE, refused: 0 });
     });
 
     it('a file that changes midway is an error, whoever notices', async () => {
@@ -247,6 +327,48 @@ describe('requests side by side', () => {
         await rejected('CANCELLED', undefined, file.read(0, 5, { signal: AbortSignal.abort() }));
         const { client: other } = client('', { signal: AbortSignal.abort() });
         await rejected('CANCELLED', undefined, other.read(0, 5));
+    });
+
+    it('that wait for their turn go on when one of them is cancelled', async () => {
+        for (const leaver of [0, 1, 2]) {
+            const { client: file } = client('slow=60', { maxParallel: 1 });
+            const stops = [0, 1, 2].map(() => new AbortController());
+            const first = file.read(90, 99);
+            const reads = stops.map(({ signal }, i) => file.read(i * 10, i * 10 + 10, { signal }));
+            setTimeout(() => stops[leaver].abort(), 20);
+            for (const [i, read] of reads.entries()) {
+                if (i === leaver) await rejected('CANCELLED', undefined, read);
+                else expect(await read).to.deep.equal(expected(i * 10, i * 10 + 10));
+            }
+            expect(await first).to.deep.equal(expected(90, 99));
+        }
+    });
+
+    it('are cancelled in the middle of a body, and whatever they ask', async () => {
+        for (const ask of [
+            (file, options) => file.read(0, 100, options),
+            (file, options) => file.readTail(100, options),
+            (file, options) => file.probe('range', options),
+            (file, options) => file.probe('HEAD', options),
+        ]) {
+            let signal;
+            const never = (_, options) =>
+                new Promise((_done, failed) => {
+                    ({ signal } = options);
+                    signal.addEventListener('abort', () => failed(signal.reason));
+                });
+            const stop = new AbortController();
+            const { client: file } = client('', { fetch: never });
+            const asked = ask(file, { signal: stop.signal });
+            setTimeout(() => stop.abort('enough'), 5);
+            expect((await rejected('CANCELLED', undefined, asked)).cause).to.equal('enough');
+            expect(signal.aborted).to.equal(true);
+        }
+        const stop = new AbortController();
+        const { client: file } = client('', { fetch: async (_, { signal }) => ok(0, 100, half(signal)) });
+        setTimeout(() => stop.abort(), 20);
+        await rejected('CANCELLED', undefined, file.read(0, 100, { signal: stop.signal }));
+        expect(file.stats()).to.deep.equal({ requests: 1, retries: 0, bytesFetched: 50 });
     });
 
     it('are cancelled while they wait for another attempt', async () => {

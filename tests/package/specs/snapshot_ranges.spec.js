@@ -247,7 +247,7 @@ describe('openSnapshot', () => {
         await rejected(
             'OVER_BUDGET',
             /whole/,
-            outcome(again, { allowWhole: true, budget: new MemoryBudget(5) }).then(thrown),
+            outcome(again, { allowWhole: true, budget: new MemoryBudget(65_536 + 5) }).then(thrown),
         );
     });
 
@@ -383,6 +383,83 @@ describe('openSnapshot', () => {
             await opened?.close();
         }
         expect(instance.counts()).to.deep.equal(counts);
+    });
+
+    /** Bytes that are here, from the n-th call on never: `asked` resolves when that call comes. */
+    function deafFrom(first) {
+        let calls = 0;
+        let come;
+        const asked = new Promise((done) => (come = done));
+        const answer = (result) => {
+            if (++calls < first) return Promise.resolve(result());
+            come();
+            return new Promise(() => undefined);
+        };
+        const source = {
+            read: (start, end) => answer(() => bytes.subarray(start, end)),
+            readTail: (count) =>
+                answer(() => ({ bytes: bytes.slice(-count), start: bytes.length - count, size: bytes.length })),
+            stats: () => ({ requests: calls, retries: 0, bytesFetched: 0 }),
+        };
+        return { source, asked };
+    }
+
+    it('does not wait for a source that neither answers nor listens', async () => {
+        const counts = instance.counts();
+        const seen = { before: 0, after: 0 };
+        for (let first = 1; seen.after === 0; first++) {
+            expect(first).to.be.below(100);
+            for (const way of ['signal', 'close']) {
+                const budget = new MemoryBudget();
+                const { source, asked } = deafFrom(first);
+                const stop = new AbortController();
+                const options = { ...QUIET, requestBytes: 4096, budget, signal: stop.signal };
+                const opening = openSnapshot(source, options);
+                const opened = await Promise.race([opening, asked.then(() => null)]);
+                seen[opened === null ? 'before' : 'after']++;
+                if (opened === null) {
+                    stop.abort('enough');
+                    const error = await rejected('CANCELLED', undefined, opening);
+                    expect(error.cause).to.equal('enough');
+                } else {
+                    await asked;
+                    if (way === 'signal') stop.abort();
+                    else await opened.close();
+                    await rejected(way === 'signal' ? 'CANCELLED' : 'CLOSED', undefined, opened.graphsReady);
+                    if (way === 'signal') opened.verify();
+                    await opened.close();
+                }
+                expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+            }
+        }
+        expect(seen.before).to.be.above(6);
+        expect(instance.counts()).to.deep.equal(counts);
+    });
+
+    it('what is on its way is charged, and given back', async () => {
+        const large = makeExport(2, 9000);
+        const { url } = await serve(large);
+        const opened = async (size) => {
+            const budget = new MemoryBudget(size);
+            const { error, database } = await outcome(url, { budget, requestBytes: 65_536 });
+            expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+            if (error === undefined) expect(same(database.export(), large)).to.equal(true);
+            await database?.close();
+            return { code: error?.code, peak: budget.memoryStats().peakBytes };
+        };
+        const least = Math.max(65_536, ...segmentsOf(large).map((segment) => segment.bytes));
+        const ample = await opened(1 << 30);
+        expect(ample.code).to.equal(undefined);
+        expect(ample.peak).to.be.above(2 * least); // several requests at a time, and where there is no room one
+        expect(await opened(least)).to.deep.equal({ code: undefined, peak: least });
+        for (const small of [least - 1, 65_535, 0]) expect((await opened(small)).code).to.equal('OVER_BUDGET');
+        const whole = await serve(bytes, 'ignore');
+        const budget = new MemoryBudget();
+        const database = await openSnapshot(whole.url, { ...QUIET, allowWhole: true, budget });
+        expect(budget.memoryStats().usedBytes).to.be.at.least(bytes.length);
+        await database.graphsReady;
+        expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+        await database.close();
     });
 
     it('budgets and refused memory leave nothing behind, or a database without graphs', async () => {

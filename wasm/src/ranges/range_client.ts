@@ -14,7 +14,7 @@
  * A server that ignores ranges answers 200 with the whole file. Its body is not read, unless `allowWhole` says so.
  */
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
-import { MemoryBudget } from './memory_budget.js';
+import { type Allocation, MemoryBudget } from './memory_budget.js';
 import {
     type RangeSource,
     type RangeStats,
@@ -22,6 +22,7 @@ import {
     type Tail,
     cancelled,
     checkRange,
+    unlessAborted,
 } from './source.js';
 
 /** Progress of reading, in bytes. */
@@ -45,7 +46,7 @@ export interface RangeClientOptions {
     readonly timeoutMs?: number;
     /** Whether a file is fetched whole from a server that ignores ranges; default false. */
     readonly allowWhole?: boolean;
-    /** What a file that is fetched whole is charged to; default a budget of its own. */
+    /** What a file that is fetched whole is charged to, until `release`; default a budget of its own. */
     readonly budget?: MemoryBudget;
     /** Ends everything the client does. */
     readonly signal?: AbortSignal;
@@ -172,6 +173,10 @@ export class RangeClient implements RangeSource {
     #isKnown = false;
     readonly #budget: MemoryBudget;
     #whole: Uint8Array | null = null;
+    /** What the whole file is charged with. */
+    #held: Allocation | null = null;
+    /** The whole file on its way: requests side by side wait for it. */
+    #coming: Promise<void> | null = null;
 
     /** @throws {VeltaError} INVALID */
     constructor(url: string | URL, options: RangeClientOptions = {}) {
@@ -196,6 +201,13 @@ export class RangeClient implements RangeSource {
     /** What was transferred. */
     stats(): RangeStats {
         return { requests: this.#requests, retries: this.#retries, bytesFetched: this.#fetched };
+    }
+
+    /** Lets go of a file that was fetched whole, and gives its bytes back to the budget. */
+    release(): void {
+        this.#whole = null;
+        this.#held?.release();
+        this.#held = null;
     }
 
     /**
@@ -290,15 +302,17 @@ export class RangeClient implements RangeSource {
     /** Waits for a place among those that run. */
     async #enter(signal: AbortSignal): Promise<void> {
         while (this.#running >= this.#maxParallel && !signal.aborted) {
-            await new Promise<void>((done) => {
-                this.#waiting.push(done);
-                signal.addEventListener('abort', () => done(), { once: true });
-            });
+            let turn = (): void => undefined;
+            const woken = new Promise<void>((done) => (turn = done));
+            this.#waiting.push(turn);
+            signal.addEventListener('abort', turn, { once: true });
+            await woken;
+            signal.removeEventListener('abort', turn);
+            const place = this.#waiting.indexOf(turn);
+            if (place >= 0) this.#waiting.splice(place, 1);
+            else if (signal.aborted) this.#waiting.shift()?.(); // its turn had come: it is the next one's
         }
-        if (signal.aborted) {
-            this.#waiting.shift()?.();
-            throw cancelled(signal);
-        }
+        if (signal.aborted) throw cancelled(signal);
         this.#running++;
     }
 
@@ -413,23 +427,24 @@ export class RangeClient implements RangeSource {
         signal: AbortSignal | undefined,
         isProbe = false,
     ): Promise<{ bytes: Uint8Array; start: number }> {
-        if (this.#whole === null) {
+        let bytes = isProbe ? null : this.#whole;
+        if (bytes === null) {
             const found = await this.#retried(signal, (stop) => this.#range(wanted, stop, isProbe));
-            if (found !== null) return found;
+            if (!(found instanceof Uint8Array)) return found;
+            bytes = found;
         }
-        const bytes = this.#whole as unknown as Uint8Array;
         const start = wanted.suffix === null ? wanted.start : Math.max(0, bytes.length - wanted.suffix);
         const end = wanted.suffix === null ? wanted.end : bytes.length;
         if (end > bytes.length) throw this.#beyond(end);
         return { bytes: bytes.slice(start, end), start };
     }
 
-    /** One attempt at a range; null where the whole file came instead and was to. */
+    /** One attempt at a range; the whole file where that came instead and was to. */
     async #range(
         wanted: Wanted,
         signal: AbortSignal,
         isProbe: boolean,
-    ): Promise<{ bytes: Uint8Array; start: number } | null> {
+    ): Promise<{ bytes: Uint8Array; start: number } | Uint8Array> {
         const { start, end, suffix } = wanted;
         const headers: Record<string, string> = {
             Range: suffix === null ? `bytes=${start}-${end - 1}` : `bytes=-${suffix}`,
@@ -460,7 +475,14 @@ export class RangeClient implements RangeSource {
         this.#recognise(response, size);
         if (wanted.suffix !== null && size === 0) return { bytes: new Uint8Array(0), start: 0 };
         if (wanted.suffix !== null) throw this.#failure('the server refused to send the end of the file (416)');
-        throw this.#beyond(wanted.end);
+        if (this.#size === null) {
+            throw new VeltaError(
+                'LIMIT',
+                `${this.#told}: byte ${wanted.end} lies beyond the end, says the server (416)`,
+            );
+        }
+        if (wanted.end > this.#size) throw this.#beyond(wanted.end);
+        throw this.#failure('the server refused to send a part of the file (416)');
     }
 
     /** Where the bytes of a 206 lie. @throws {VeltaError} IO, CHANGED, LIMIT */
@@ -494,7 +516,7 @@ export class RangeClient implements RangeSource {
         isProbe: boolean,
         signal: AbortSignal,
         alive: () => void,
-    ): Promise<{ bytes: Uint8Array; start: number } | null> {
+    ): Promise<{ bytes: Uint8Array; start: number } | Uint8Array> {
         const length = response.headers.get('Content-Length');
         const size = length !== null && /^\d{1,15}$/.test(length) ? Number(length) : null;
         this.#recognise(response, size);
@@ -509,18 +531,30 @@ export class RangeClient implements RangeSource {
             );
         }
         if (size === null) throw this.#failure('the server ignores ranges and does not say how long the file is');
+        while (this.#whole === null && this.#coming !== null) await unlessAborted(this.#coming, signal);
+        if (this.#whole !== null) return this.#whole;
+        let arrived = (): void => undefined;
+        this.#coming = new Promise((done) => (arrived = done));
+        try {
+            return await this.#fetchWhole(response, size, signal, alive);
+        } finally {
+            this.#coming = null;
+            arrived();
+        }
+    }
+
+    /** The whole file, kept and charged until `release`. */
+    async #fetchWhole(response: Response, size: number, signal: AbortSignal, alive: () => void): Promise<Uint8Array> {
         const allocation = this.#budget.allocate(size, `${this.#told}, fetched whole,`);
         try {
             const bytes = await this.#body(response, size, alive);
             if (signal.aborted) throw cancelled(signal);
-            // Requests side by side may all be answered so: one copy is kept.
-            if (this.#whole === null) this.#whole = bytes;
-            else allocation.release();
+            this.#held = allocation;
+            return (this.#whole = bytes);
         } catch (error) {
             allocation.release();
             throw error;
         }
-        return null;
     }
 
     /** A body of exactly that length. */

@@ -41,6 +41,25 @@ export function cancelled(signal: AbortSignal): VeltaError {
     return new VeltaError('CANCELLED', 'reading was cancelled', { cause: signal.reason });
 }
 
+/**
+ * What a promise gives; CANCELLED as soon as the signal is aborted, whatever becomes of the promise.
+ * @throws {VeltaError} CANCELLED
+ * @internal
+ */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+    let stop = (): void => undefined;
+    const aborted = new Promise<never>((_, failed) => {
+        stop = () => failed(cancelled(signal));
+        if (signal.aborted) stop();
+        else signal.addEventListener('abort', stop);
+    });
+    try {
+        return await Promise.race([promise, aborted]);
+    } finally {
+        signal.removeEventListener('abort', stop);
+    }
+}
+
 /** Refuses what is no range. @throws {VeltaError} INVALID @internal */
 export function checkRange(start: unknown, end: unknown): void {
     if (

@@ -5,6 +5,7 @@
 import { expect } from 'chai';
 import { DeltaVectorDB, encodeRecords, init, openDeltaVectorWorker, SharedDeltaPool } from 'velta';
 import { create, f32, offset, scale } from '../support/deltas.js';
+import { only } from '../support/harness.js';
 import { poolThread } from '../support/pool_thread.js';
 import { randomFrom } from '../support/random.js';
 import { rejected, thrown } from '../support/thrown.js';
@@ -202,6 +203,24 @@ describe('a pool between threads, by messages', () => {
         while (pool.acknowledged < 5000) await new Promise((done) => setTimeout(done, 5));
         pool.close();
         await thread.end();
+    });
+
+    it('takes what another thread writes', async () => {
+        const thread = await poolThread();
+        const db = vectors('v0', 'v1');
+        const pool = new SharedDeltaPool(4096, { shared: false });
+        const { end, transfer } = pool.otherEnd();
+        const answer = thread.ask('produce', { end, count: 5000, vectors: 2 }, transfer);
+        expect(await pool.drain(db, { batchSize: 50, stream: 's' })).to.equal(5000);
+        expect((await answer).written).to.equal(5000);
+        expect([db.getVector('v0')[0], db.getVector('v1')[0]]).to.deep.equal([2500, 2500]);
+        expect([pool.acknowledged, db.streamPosition('s')]).to.deep.equal([5000, 5000]);
+        await thread.end();
+    });
+
+    only(['chromium', 'firefox'], 'Node shares memory').it('is what a page has that is not isolated', () => {
+        expect(new SharedDeltaPool().shared).to.equal(false);
+        thrown('UNSUPPORTED', /cross-origin isolated/, () => new SharedDeltaPool(4096, { shared: true }));
     });
 
     it('ends for the producer when the consumer goes', async () => {

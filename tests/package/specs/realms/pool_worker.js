@@ -7,28 +7,31 @@ const velta = await import(isNode ? 'velta' : '/node_modules/velta/dist/velta.js
 const port = isNode ? (await import('node:worker_threads')).parentPort : globalThis;
 
 const actions = {
-    /** Takes everything into a new database; gives what is there in the end. */
-    async consume({ end, dimensions, vectors, batchSize, pause }) {
-        const db = new velta.DeltaVectorDB({ dimensions, autoIndex: false });
+    /** Takes everything into a new database, or a stored one; gives what is there in the end. */
+    async consume({ end, dimensions, vectors = 0, batchSize, pause, store }) {
+        const db = store
+            ? await velta.DeltaVectorDB.open(...store)
+            : new velta.DeltaVectorDB({ dimensions, autoIndex: false });
         for (let i = 0; i < vectors; i++) {
             db.applyDelta({ vectorId: `v${i}`, operation: { type: 'create', vector: new Float32Array(dimensions) } });
         }
         const pool = velta.SharedDeltaPool.from(end);
         if (pause) await new Promise((done) => setTimeout(done, pause));
         const count = await pool.drain(db, { batchSize, stream: 's' });
-        const states = Array.from({ length: vectors }, (_, i) => db.getVector(`v${i}`));
+        const names = store ? ['a'] : Array.from({ length: vectors }, (_, i) => `v${i}`);
+        const states = names.map((name) => db.getVector(name));
         const position = db.streamPosition('s');
+        if (store) await db.close();
         const { shared, applied, acknowledged } = pool;
         return { count, states, position, shared, applied, acknowledged };
     },
-    /** Writes deltas, blocking while the pool is full. */
-    produce({ end, count, vectors }) {
+    /** Writes deltas, blocking while the pool is full, or waiting where it is not in shared memory. */
+    async produce({ end, count, vectors }) {
         const pool = velta.SharedDeltaPool.from(end);
         for (let i = 0; i < count; i++) {
-            pool.writeDelta(
-                { vectorId: `v${i % vectors}`, operation: { type: 'offset', amount: 1 } },
-                { wait: 20_000 },
-            );
+            const delta = { vectorId: `v${i % vectors}`, operation: { type: 'offset', amount: 1 } };
+            if (pool.shared) pool.writeDelta(delta, { wait: 20_000 });
+            else await pool.write(delta);
         }
         pool.end();
         return { written: pool.written };

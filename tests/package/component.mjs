@@ -91,6 +91,20 @@ async function inDocument(project, outcomes) {
     outcomes.tell('docs/COMPONENT.md', stdout === block('text') ? [] : [`it prints\n${stdout}`]);
 }
 
+/** The codes of the wit are the library's, in its order: they cross as numbers. */
+async function compareCodes(outcomes) {
+    const [wit, types] = await Promise.all(
+        ['wasm/velta.wit', 'core/types.h'].map((name) => readFile(join(root, name), 'utf8')),
+    );
+    const [, body] = /enum error-code \{([^}]*)\}/.exec(wit);
+    const codes = Array.from(body.matchAll(/^\s+%?([a-z-]+),$/gm), ([, code]) => code.replaceAll('-', '_'));
+    const [, list] = /define VELTA_STATUS_LIST\(X\)(.*?)\n\n/s.exec(types);
+    const statuses = Array.from(list.matchAll(/X\((\w+), (\d+),/g), ([, name, number]) => [Number(number), name]);
+    const wanted = statuses.filter(([number]) => number > 0).map(([, name]) => name.toLowerCase());
+    const isSame = wanted.length > 20 && codes.join() === wanted.join();
+    outcomes.tell('its codes are those of the library', isSame ? [] : [`${codes}\n${wanted}`]);
+}
+
 await conclude(async (outcomes) => {
     const parts = { types: inTypeScript, document: inDocument, node20: inNode, chromium: inChromium };
     const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
@@ -102,6 +116,7 @@ await conclude(async (outcomes) => {
         packages: ['@bytecodealliance/jco-transpile'],
     });
     const { imports, exports } = await transpile(join(project, 'component/transpiled'));
+    await compareCodes(outcomes);
     const isClosed = imports.join() === 'velta:store/clock' && exports.includes('velta:store/vectors@0.1.0');
     outcomes.tell('it imports the clock alone', isClosed ? [] : [`imports ${imports}, exports ${exports}`]);
     console.log(`the component is of ${(await stat(file)).size} bytes`);

@@ -6,7 +6,10 @@ import * as velta from 'velta';
 import { instantiate } from './transpiled/velta.js';
 import * as hostile from './hostile.js';
 import { sameLife } from './same.js';
+import { must } from './tell.js';
 
+/** Of the resource in the wit, its constructor aside. */
+const FUNCTIONS = 10;
 const MOST_PAGES = [0x80, 0x80, 0x04]; // 65,536 in LEB128
 
 /** A core module whose memory may have `pages` at the most: the limit stands in its memory section, the fifth. */
@@ -33,6 +36,22 @@ function limited(bytes, pages) {
     return bytes;
 }
 
+/** The functions of the wit, and how often each has answered. */
+const answers = new Map();
+
+function countAnswers(methods) {
+    for (const name of Object.getOwnPropertyNames(methods)) {
+        if (name === 'constructor') continue;
+        const call = methods[name];
+        answers.set(name, answers.get(name) ?? 0);
+        methods[name] = function (...given) {
+            const answer = call.apply(this, given);
+            answers.set(name, answers.get(name) + 1);
+            return answer;
+        };
+    }
+}
+
 /** A component of its own: its Database, its clock, how much memory it has. */
 async function loadComponent(fetchCore, { maxPages } = {}) {
     const clock = { now: () => BigInt(Date.now()) };
@@ -48,6 +67,7 @@ async function loadComponent(fetchCore, { maxPages } = {}) {
     };
     const imports = { 'velta:store/clock': { now: () => clock.now() } };
     const { vectors } = await instantiate(compile, imports, instantiateCore);
+    countAnswers(vectors.Database.prototype);
     return { Database: vectors.Database, clock, memoryBytes: () => memory.buffer.byteLength };
 }
 
@@ -70,6 +90,10 @@ export async function run(fetchCore) {
         clocks: () => hostile.clocks(load),
         memory: () => hostile.memory(load),
         'scarce memory': () => hostile.scarce(load),
+        'every function has answered': () => {
+            const silent = [...answers].filter(([, count]) => count === 0).map(([name]) => name);
+            must(answers.size === FUNCTIONS && silent.length === 0, () => `${answers.size} functions; not ${silent}`);
+        },
     };
     const told = [];
     for (const [name, check] of Object.entries(checks)) {

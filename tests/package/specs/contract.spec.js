@@ -1,10 +1,12 @@
 /*
  * Every method that the contract names for the delta vector database, the column store, its persistence, column
- * families, iterators and the log is there and is called, once at least, by the two lives below. What the methods mean
- * is tested beside each class; this file is the list, and fails when a name is missing or nobody calls it.
+ * families, iterators and the log is there and is called, once at least, by the lives below. What the methods mean is
+ * tested beside each class; this file is the list, and fails when a name is missing or nobody calls it. The list of
+ * streams and of ranges is in contract_streams.spec.js.
  */
 import { expect } from 'chai';
 import * as velta from 'velta';
+import { watchCalls } from '../support/calls.js';
 import { isNode, temporaryName } from '../support/harness.js';
 
 const dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose');
@@ -87,29 +89,13 @@ const CONTRACT = {
 const FUNCTIONS = ['init', 'open', 'requestPersistence', 'isOpfsSupported'];
 const LOG = ['sync', 'checkpoint', 'status'];
 
-const called = new Set();
-const undo = [];
-
-function wrap(owner, name, label) {
-    let holder = owner;
-    while (holder && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
-    if (!holder) return;
-    const descriptor = Object.getOwnPropertyDescriptor(holder, name);
-    const slot = descriptor.get ? 'get' : 'value';
-    const inner = descriptor[slot];
-    if (typeof inner !== 'function') return;
-    const counted = function (...parameters) {
-        called.add(label);
-        return inner.apply(this, parameters);
-    };
-    Object.defineProperty(holder, name, { ...descriptor, [slot]: counted });
-    undo.push(() => Object.defineProperty(holder, name, descriptor));
-}
-
 const labels = Object.entries(CONTRACT).flatMap(([type, { statics = [], methods }]) => [
     ...statics.map((name) => [`${type}.${name}`, type, name, true]),
     ...methods.map((name) => [`${type}#${String(name)}`, type, name, false]),
 ]);
+
+let called;
+let restore;
 
 async function vectorLife() {
     const { DeltaVectorDB } = velta;
@@ -258,13 +244,13 @@ async function familyLife() {
 
 describe('the contract', () => {
     before(async () => {
-        for (const [label, type, name, isStatic] of labels) {
-            const owner = velta[type];
-            if (owner) wrap(isStatic ? owner : owner.prototype, name, label);
-        }
+        const owners = labels.map(([label, type, name, isStatic]) => {
+            return [label, isStatic ? velta[type] : velta[type]?.prototype, name];
+        });
+        ({ called, restore } = watchCalls(owners));
         await velta.init();
     });
-    after(() => undo.splice(0).forEach((restore) => restore()));
+    after(() => restore());
 
     it('names nothing that is missing', () => {
         const missing = labels.filter(([, type, name, isStatic]) => {

@@ -19,11 +19,12 @@ import { countedBytes, rangeHandler } from './lib/range_server.mjs';
 import { badModules } from './lib/routes.mjs';
 import { startServer, strictPolicy } from './lib/server.mjs';
 import { build, follow, makeProject, nodeOf, root, temporaryFolder } from './lib/tools.mjs';
+import { startStreamServer } from './support/stream_server.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const FILE_SECONDS = 240;
-/** The same server by its address is another origin than by its name (ranges.spec.js). */
-const OTHER_ORIGIN = "connect-src 'self' http://127.0.0.1:*";
+/** The same server by its address is another origin than by its name (ranges.spec.js), and that of streams is one. */
+const OTHER_ORIGIN = "connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*";
 const MARK = '\u001Fvelta ';
 
 /** The import map that serves what an installed package's exports promise. */
@@ -177,15 +178,16 @@ async function startEngine(engine, project, grep) {
     const browser = inBrowser ? await launch(engine) : null;
     const driver = inBrowser ? driverRoutes(browser) : {};
     const sites = [await startSite(project, false, driver), await startSite(project, true, driver)];
+    const streams = await startStreamServer();
     const scratch = await temporaryFolder();
     const run = (spec) => {
         const site = sites[spec.endsWith('.isolated.spec.js') ? 1 : 0];
-        const settings = { engine, origin: site.origin, scratch, run: process.pid };
+        const settings = { engine, origin: site.origin, streams: streams.origin, scratch, run: process.pid };
         return inBrowser
             ? runInBrowser(browser, site, spec, settings, grep)
             : runInNode(engine, project, site, spec, settings, grep);
     };
-    const close = () => Promise.all([browser?.close(), ...sites.map((site) => site.close())]);
+    const close = () => Promise.all([browser?.close(), ...[...sites, streams].map((site) => site.close())]);
     return { run, close, jobs: inBrowser ? 1 : 2 };
 }
 

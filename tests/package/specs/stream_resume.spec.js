@@ -11,13 +11,16 @@ import {
     encodeRecords,
     init,
     openDeltaVectorWorker,
+    readEvents,
     readNdjson,
     readRecords,
+    readWebSocket,
 } from 'velta';
 import { create, f32, offset } from '../support/deltas.js';
-import { isNode, origin } from '../support/harness.js';
+import { isNode, only, origin, streamOrigin } from '../support/harness.js';
 import { poolThread } from '../support/pool_thread.js';
-import { randomFrom } from '../support/random.js';
+import { errorOf, randomFrom } from '../support/random.js';
+import { rejected } from '../support/thrown.js';
 import { place, startWorker } from '../support/workers.js';
 
 const COUNT = 3000;
@@ -29,13 +32,15 @@ const DELTAS = Array.from({ length: COUNT }, (_, i) => ({
 const stored = isNode ? 'file' : 'indexeddb';
 const later = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
+/** A delta as JSON. */
+function textOf(delta) {
+    return JSON.stringify(delta, (_, value) => (ArrayBuffer.isView(value) ? [...value] : value));
+}
+
 /** The stream as lines and as records: how one delta is written, and how all are read. */
 const FORMS = {
     NDJSON: {
-        write: (delta) => {
-            const plain = (_, value) => (ArrayBuffer.isView(value) ? [...value] : value);
-            return new TextEncoder().encode(`${JSON.stringify(delta, plain)}\n`);
-        },
+        write: (delta) => new TextEncoder().encode(`${textOf(delta)}\n`),
         read: readNdjson,
     },
     records: { write: (delta) => encodeRecords([delta]), read: readRecords },
@@ -87,6 +92,69 @@ describe('streams that die', function () {
             await processor.streamDeltas(rest);
             expect([await processor.position(), db.getVector('a')[0]]).to.deep.equal([COUNT, COUNT - 1]);
             await db.close();
+        });
+    }
+
+    /** Puts messages on the server of streams; gives their address there. */
+    async function putMessages(kind, messages) {
+        const id = String(Math.random());
+        const url = `${streamOrigin}/messages?id=${id}`;
+        expect((await fetch(url, { method: 'PUT', body: JSON.stringify(messages) })).status).to.equal(204);
+        return `${streamOrigin.replace('http', kind === 'socket' ? 'ws' : 'http')}/${kind}?id=${id}`;
+    }
+
+    it('server-sent events whose connection is cut', async () => {
+        const url = await putMessages(
+            'events',
+            DELTAS.map(({ sequence: _, ...delta }) => textOf(delta)),
+        );
+        const db = new DeltaVectorDB({ dimensions: 2, autoIndex: false });
+        const processor = new DeltaStreamProcessor(db, 1 << 16, { stream: STREAM });
+        const stop = new AbortController();
+        const half = readEvents(`${url}&die=400`, { signal: stop.signal });
+        const onProgress = (count) => count >= 1500 && stop.abort();
+        const error = await errorOf(() => processor.streamDeltas(half, { onProgress, maxDelay: 5 }));
+        expect(error.code).to.equal('CANCELLED');
+        const position = await processor.position();
+        expect(position).to.be.within(1500, COUNT - 1);
+        expect(db.getVector('a')[0]).to.equal(position - 1);
+        // Behind the position the server has the rest; from the start, what was applied is passed over.
+        const rest = readEvents(`${url}&die=400`, { lastEventId: position });
+        expect(await processor.streamDeltas(rest)).to.equal(COUNT - position);
+        expect(await processor.streamDeltas(readEvents(url))).to.equal(COUNT);
+        expect([await processor.position(), db.getVector('a')[0]]).to.deep.equal([COUNT, COUNT - 1]);
+    });
+
+    const hasSockets = ['node24', 'chromium', 'firefox'];
+    for (const form of ['texts', 'records']) {
+        only(hasSockets, 'Node 20 has no WebSocket').it(`a WebSocket of ${form} that is cut`, async () => {
+            const block = (i) => DELTAS.slice(i * 10, i * 10 + 10);
+            const base64 = (deltas) => btoa(String.fromCharCode(...encodeRecords(deltas)));
+            const texts = (deltas) => deltas.map(textOf).join('\n');
+            const write = form === 'texts' ? texts : (deltas) => ({ base64: base64(deltas) });
+            const url = await putMessages(
+                'socket',
+                Array.from({ length: COUNT / 10 }, (_, i) => write(block(i))),
+            );
+            const db = new DeltaVectorDB({ dimensions: 2, autoIndex: false });
+            const processor = new DeltaStreamProcessor(db, 1 << 16, { stream: STREAM });
+            let deaths = 0;
+            for (;;) {
+                const after = Math.floor(processor.acknowledged / 10);
+                const socket = new WebSocket(`${url}&after=${after}&die=130`);
+                const died = await processor.streamDeltas(readWebSocket(socket)).then(
+                    () => null,
+                    (error) => error,
+                );
+                expect(db.getVector('a')[0]).to.equal((await processor.position()) - 1);
+                if (died === null) break;
+                expect(died.code, String(died)).to.equal('IO');
+                deaths++;
+                expect(await processor.position()).to.equal(deaths * 1300); // all that came before it died
+            }
+            expect([deaths, await processor.position()]).to.deep.equal([2, COUNT]);
+            const refused = new WebSocket(url.replace(/:\d+/, ':1'));
+            await rejected('IO', /socket/, processor.streamDeltas(readWebSocket(refused)));
         });
     }
 

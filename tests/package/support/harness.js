@@ -10,6 +10,7 @@
  *   testData(path)    a file of the repository (demo/data, tests/corpus, tests/package/data), as a Response
  *   packageFile(path) a file of the installed package, as a Response
  *   origin            where the test server is; it also has the routes of routes.mjs
+ *   streamOrigin      where the server of messages is (stream_server.mjs)
  *   temporaryName()   a name for a stored database that no other test has; what it stores goes with the browser
  *   temporaryFolder() Node: a new folder (deleted at the end)
  *   openRealm(url)    another page or thread in which a module runs, and which can be killed (below)
@@ -21,6 +22,7 @@ const settings = JSON.parse(
 
 export const engine = settings.engine;
 export const origin = isNode ? settings.origin : globalThis.location.origin;
+export const streamOrigin = settings.streams;
 
 /** Whether this engine is among those named: engines, 'node', 'browser', 'isolated'. */
 function isHere(where) {

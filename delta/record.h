@@ -54,6 +54,7 @@ VELTA_MUST_USE enum velta_status record_reader_open(struct memory *memory, const
 /* *more false at the end. The change's pointers stay until the next call. */
 VELTA_MUST_USE enum velta_status record_reader_next(struct record_reader *reader, const struct record_schema *schema,
                                                     struct change *change, bool *more, struct velta_error *error);
+uint64_t record_reader_bytes(const struct record_reader *reader); /* raw size, as record_buffer_bytes told it */
 void record_reader_close(struct record_reader *reader);
 
 #endif

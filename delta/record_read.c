@@ -35,6 +35,14 @@ enum velta_status record_reader_open(struct memory *memory, const void *body, si
     return VELTA_OK;
 }
 
+uint64_t record_reader_bytes(const struct record_reader *reader) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < STREAM_COUNT; i++) {
+        bytes += reader->streams[i].size_bytes;
+    }
+    return bytes;
+}
+
 void record_reader_close(struct record_reader *reader) {
     if (reader == NULL) return;
     arena_reset(&reader->arena);

@@ -176,6 +176,7 @@ static enum velta_status log_batch(struct velta *db, const struct change *change
     }
     struct record_mark mark = record_buffer_mark(db->pending);
     uint64_t digest = db->log_digest;
+    uint64_t raw_bytes = db->log_raw_bytes;
     status = encode_batch(db, changes, change_count, large, progress, &frames, error);
     bool is_due = strict || large || db->tail.limit_bytes > 0; /* followers get batches one by one */
     if (!status && (is_due || record_buffer_bytes(db->pending) >= GROUP_BYTES)) {
@@ -189,6 +190,7 @@ static enum velta_status log_batch(struct velta *db, const struct change *change
     } else if (status) {
         record_buffer_clear(db->pending); /* nothing but this batch is in it */
         follow_rollback(db, digest);
+        db->log_raw_bytes = raw_bytes;
         if (!db->poisoned && (storage_begin_rollback(db->storage, NULL) || commit_drive(db, NULL))) {
             db->poisoned = true;
         }

@@ -140,6 +140,7 @@ enum velta_status replay_body(struct velta *db, const void *body, size_t size_by
     if (status) {
         return damage(status, offset, error);
     }
+    db->log_raw_bytes += db->storage ? record_reader_bytes(reader) : 0;
     for (;;) {
         struct change change = {0};
         status = record_reader_next(reader, &schema, &change, &more, error);

@@ -297,6 +297,42 @@ static void checkpoints_come_by_size(void **state) {
     close_it(db);
 }
 
+/* Changes are what they were; opening for writing adds a frame without any. */
+static void assert_same_log(const velta *db, const struct velta_stats *before) {
+    struct velta_stats stats;
+    velta_get_stats(db, &stats);
+    assert_int_equal(stats.log_raw_bytes, before->log_raw_bytes);
+    assert_true(stats.log_bytes >= before->log_bytes && stats.log_bytes < before->log_bytes + 200);
+}
+
+static void an_opening_knows_the_log_before_compression(void **state) {
+    (void)state;
+    struct velta_error error = {0};
+    for (int relaxed = 0; relaxed < 2; relaxed++) {
+        const char *path = test_path(test_folder(), relaxed ? "raw_relaxed.velta" : "raw_strict.velta");
+        struct velta_options options = {.durability = relaxed ? VELTA_RELAXED : VELTA_STRICT};
+        velta_table *table;
+        struct velta_stats stats[2];
+        velta *db = sample_open(&options, path, &table);
+        for (int i = 0; i < 2; i++) {
+            int64_t id = 3 + i;
+            sample_insert(table, i * 1000, 300, (uint64_t)i);
+            assert_ok(velta_delete(table, &(struct velta_keys){.ints = &id}, 1, NULL, &error), &error);
+            assert_ok(velta_flush(db, &error), &error);
+            velta_get_stats(db, &stats[i]);
+            close_it(db);
+            db = open_again(path, &options, &table);
+            assert_same_log(db, &stats[i]);
+        }
+        assert_true(stats[0].log_raw_bytes > 0 && stats[0].log_raw_bytes > stats[0].log_bytes);
+        assert_true(stats[1].log_raw_bytes > stats[0].log_raw_bytes);
+        close_it(db);
+        db = open_again(path, &(struct velta_options){.read_only = true}, &table);
+        assert_same_log(db, &stats[1]);
+        close_it(db);
+    }
+}
+
 /* What is told while opening: what was done, as parts of one whole. */
 struct reports {
     uint64_t count;
@@ -480,6 +516,7 @@ int main(void) {
         cmocka_unit_test(a_large_batch_is_there_whole_or_not_at_all),
         cmocka_unit_test(torn_tails_are_cut_and_damage_is_told),
         cmocka_unit_test(checkpoints_come_by_size),
+        cmocka_unit_test(an_opening_knows_the_log_before_compression),
         cmocka_unit_test(opening_tells_how_far_it_is),
         cmocka_unit_test(a_graph_is_kept_by_closing),
         cmocka_unit_test(readers_share_and_writers_do_not),

@@ -280,6 +280,20 @@ const void *column_text(const struct column *column, uint32_t row, size_t *size_
     return dictionary_get(column->dictionary, (uint32_t)column_integer(column, row), size_bytes);
 }
 
+bool column_get_scalar(const struct column *column, uint32_t row, struct column_scalar *out) {
+    if (column_is_null(column, row)) {
+        return false;
+    }
+    if (column->dictionary) {
+        out->text = column_text(column, row, &out->text_bytes);
+    } else if (column->spec.type == VELTA_FLOAT) {
+        out->number = column_float(column, row);
+    } else {
+        out->integer = column_integer(column, row);
+    }
+    return true;
+}
+
 struct vector_view column_vectors(const struct column *column) {
     struct vector_view view = {column->slabs, column->shift, column->row_stride, column->spec.dimensions,
                                column->spec.element};

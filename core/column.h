@@ -97,6 +97,16 @@ double column_float(const struct column *column, uint32_t row);
 /* string, bytes: pointer into the dictionary, valid until it next grows */
 const void *column_text(const struct column *column, uint32_t row, size_t *size_bytes);
 
+/* One value that is no vector. Which field: by the column's type. */
+struct column_scalar {
+    int64_t integer; /* int, timestamp, bool */
+    double number;   /* float */
+    const void *text;
+    size_t text_bytes;
+};
+/* Sets the field of the column's type, text as by column_text. False: NULL, nothing is set. */
+bool column_get_scalar(const struct column *column, uint32_t row, struct column_scalar *out);
+
 /* Where the rows of an f32 or f16 vector column are; stays until rows are added or set (then make it anew). */
 struct vector_view {
     const struct column_slab *slabs;

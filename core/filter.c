@@ -58,7 +58,7 @@ void filter_destroy(struct filter *filter) {
 }
 
 static bool node_matches(const struct filter_node *node, uint32_t row, filter_get_function *get, void *context) {
-    struct filter_value value = {0, 0.0, NULL, 0};
+    struct column_scalar value = {0, 0.0, NULL, 0};
     if (node->kind == FILTER_NODE_NEVER || node->kind == FILTER_NODE_ALWAYS) return node->kind == FILTER_NODE_ALWAYS;
     if (node->kind == FILTER_NODE_AND || node->kind == FILTER_NODE_OR) {
         bool all = node->kind == FILTER_NODE_AND;

@@ -44,13 +44,7 @@ VELTA_MUST_USE enum velta_status filter_rows(struct filter *filter, const uint64
  * One row at a time, over values that need not be the table's present ones (time travel). The definition that the
  * bitmap evaluation is tested against. get: fills *value for the column, returns false for NULL.
  */
-struct filter_value {
-    int64_t integer; /* int, timestamp, bool */
-    double number;   /* float */
-    const void *text;
-    size_t text_bytes;
-};
-typedef bool filter_get_function(void *context, uint32_t row, size_t column, struct filter_value *value);
+typedef bool filter_get_function(void *context, uint32_t row, size_t column, struct column_scalar *value);
 bool filter_match_row(const struct filter *filter, uint32_t row, filter_get_function *get, void *context);
 /* The columns it reads, as a bitmap of column indices (VELTA_MAX_COLUMNS bits = 16 words). */
 void filter_columns(const struct filter *filter, uint64_t *column_bits);

@@ -41,7 +41,7 @@ static bool bool_may_match(const struct filter_node *node, const struct filter_b
 
 /* ---- strings and bytes */
 
-static struct text_slice slice_of(const struct filter_value *value) {
+static struct text_slice slice_of(const struct column_scalar *value) {
     return (struct text_slice){value->text, value->text_bytes};
 }
 

@@ -13,7 +13,7 @@ struct filter_bounds {
     bool may_be_there; /* a row may hold a value */
     bool has_low;      /* no value is less than `low`; a NaN is neither less nor greater */
     bool has_high;     /* no value is greater than `high` */
-    struct filter_value low, high;
+    struct column_scalar low, high;
 };
 typedef void filter_bounds_function(void *context, uint32_t block, size_t column, struct filter_bounds *bounds);
 

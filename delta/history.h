@@ -67,14 +67,8 @@ bool history_row_alive(const struct history *history, const struct table *table,
 uint64_t history_alive(const struct history *history, const struct table *table, uint64_t sequence, int64_t now_ms,
                        uint64_t *out);
 /* Scalar value then. Returns false for NULL. Text stays until the history or dictionary changes. */
-struct history_value {
-    int64_t integer;
-    double number;
-    const void *text;
-    size_t text_bytes;
-};
 bool history_scalar(const struct history *history, const struct table *table, uint32_t column, uint32_t row,
-                    uint64_t sequence, struct history_value *value);
+                    uint64_t sequence, struct column_scalar *value);
 /* Vector then, composed: `dimensions` floats. False: it was NULL. */
 bool history_vector(const struct history *history, const struct table *table, uint32_t column, uint32_t row,
                     uint64_t sequence, history_vector_function *codes_vector, void *context, float *out);

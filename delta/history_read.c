@@ -137,7 +137,7 @@ static void clear_expired(const struct history *history, const struct table *tab
     for (size_t i = 0; i < word_count; i++) {
         for (uint64_t left = out[i]; left != 0; left &= left - 1) {
             uint32_t row = (uint32_t)(i * 64 + (size_t)__builtin_ctzll(left));
-            struct history_value expiry;
+            struct column_scalar expiry;
             bool ends = history_scalar(history, table, HISTORY_EXPIRY_COLUMN, row, sequence, &expiry);
             if (ends && expiry.integer <= now_ms) bitmap_clear(out, row);
         }
@@ -213,20 +213,12 @@ const struct history_entry *history_oldest_after(const struct history *history, 
 }
 
 bool history_scalar(const struct history *history, const struct table *table, uint32_t column, uint32_t row,
-                    uint64_t sequence, struct history_value *value) {
+                    uint64_t sequence, struct column_scalar *value) {
     const struct history_entry *entry = history_oldest_after(history, row, column, sequence);
     const struct column *now = column == HISTORY_EXPIRY_COLUMN ? table->expiry : table->columns[column];
-    *value = (struct history_value){0};
+    *value = (struct column_scalar){0};
     if (entry == NULL) {
-        if (now == NULL || column_is_null(now, row)) return false;
-        if (now->dictionary != NULL) {
-            value->text = column_text(now, row, &value->text_bytes);
-        } else if (now->spec.type == VELTA_FLOAT) {
-            value->number = column_float(now, row);
-        } else {
-            value->integer = column_integer(now, row);
-        }
-        return true;
+        return now != NULL && column_get_scalar(now, row, value);
     }
     if (entry->flags & HISTORY_BEFORE_NULL) return false;
     if (now != NULL && now->dictionary != NULL) {

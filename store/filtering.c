@@ -119,38 +119,18 @@ struct zones {
     const uint8_t *holds; /* block x column; NULL: everything */
 };
 
-/* A column's value in a row; false for NULL. */
-static bool bound_at(const struct column *column, uint32_t row, struct filter_value *value) {
-    if (column_is_null(column, row)) {
-        return false;
-    }
-    switch (column->spec.type) {
-    case VELTA_FLOAT:
-        value->number = column_float(column, row);
-        break;
-    case VELTA_STRING:
-    case VELTA_BYTES:
-        value->text = column_text(column, row, &value->text_bytes);
-        break;
-    case VELTA_VECTOR: /* has no order */
-        return false;
-    default:
-        value->integer = column_integer(column, row);
-        break;
-    }
-    return true;
-}
-
 static void zone_bounds(void *context, uint32_t zone, size_t column, struct filter_bounds *bounds) {
     const struct zones *zones = context;
     const struct table *table = zones->table;
+    const struct column *values = table->columns[column];
+    bool is_ordered = values->spec.type != VELTA_VECTOR;
     if (zones->holds) {
         uint8_t holds = zones->holds[(size_t)zone * table->column_count + column];
         bounds->may_be_null = (holds & VELTA_HOLDS_NULLS) != 0;
         bounds->may_be_there = (holds & VELTA_HOLDS_VALUES) != 0;
     }
-    bounds->has_low = bound_at(table->columns[column], 2 * zone, &bounds->low);
-    bounds->has_high = bound_at(table->columns[column], 2 * zone + 1, &bounds->high);
+    bounds->has_low = is_ordered && column_get_scalar(values, 2 * zone, &bounds->low);
+    bounds->has_high = is_ordered && column_get_scalar(values, 2 * zone + 1, &bounds->high);
 }
 
 enum velta_status velta_filter_zones(velta_filter *filter, const uint8_t *holds, uint32_t *zones, size_t capacity,

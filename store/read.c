@@ -117,15 +117,9 @@ struct past {
     uint64_t sequence;
 };
 
-static bool past_value(void *context, uint32_t row, size_t column, struct filter_value *value) {
+static bool past_value(void *context, uint32_t row, size_t column, struct column_scalar *value) {
     const struct past *past = context;
-    struct history_value then = {0};
-    if (!history_scalar(past->owner->history, past->owner->table, (uint32_t)column, row, past->sequence, &then)) {
-        return false;
-    }
-    *value = (struct filter_value){
-        .integer = then.integer, .number = then.number, .text = then.text, .text_bytes = then.text_bytes};
-    return true;
+    return history_scalar(past->owner->history, past->owner->table, (uint32_t)column, row, past->sequence, value);
 }
 
 /* Decides again, by their values then, the rows whose `column` changed since. */
@@ -181,7 +175,7 @@ static int64_t moment(const struct velta_table *handle, int64_t at_ms) {
 /* Whether a row lives just after `sequence` and has not expired at moment_ms. */
 static bool row_readable(const struct velta_table *handle, uint32_t row, uint64_t sequence, int64_t moment_ms) {
     const struct snapshot_table *owner = database_table(handle);
-    struct history_value expiry = {0};
+    struct column_scalar expiry = {0};
     if (sequence == HISTORY_NOW) {
         return row_visible(handle, row, moment_ms);
     }

@@ -124,33 +124,18 @@ enum velta_status result_columns(const struct velta_table *handle, const char *c
 
 /* One scalar value of a row, now or then. False: NULL. */
 static bool scalar_value(const struct velta_table *handle, size_t index, uint32_t row, uint64_t sequence,
-                         struct history_value *value) {
+                         struct column_scalar *value) {
     const struct snapshot_table *owner = database_table(handle);
-    const struct column *column = owner->table->columns[index];
     if (sequence != HISTORY_NOW) {
         return history_scalar(owner->history, owner->table, (uint32_t)index, row, sequence, value);
     }
-    if (column_is_null(column, row)) {
-        return false;
-    }
-    switch (column->spec.type) {
-    case VELTA_FLOAT:
-        value->number = column_float(column, row);
-        break;
-    case VELTA_STRING:
-    case VELTA_BYTES:
-        value->text = column_text(column, row, &value->text_bytes);
-        break;
-    default:
-        value->integer = column_integer(column, row);
-    }
-    return true;
+    return column_get_scalar(owner->table->columns[index], row, value);
 }
 
 static void fill_fixed(struct velta_result *result, struct result_column *out, const struct velta_table *handle,
                        size_t index, uint64_t sequence) {
     for (size_t i = 0; i < result->slot_count; i++) {
-        struct history_value value = {0};
+        struct column_scalar value = {0};
         if (result->rows[i] == VELTA_NO_ROW || !scalar_value(handle, index, result->rows[i], sequence, &value)) {
             continue;
         }
@@ -169,7 +154,7 @@ static bool fill_text(struct velta_result *result, struct result_column *out, co
                       size_t index, uint64_t sequence) {
     uint64_t total = 0;
     for (size_t i = 0; i < result->slot_count; i++) {
-        struct history_value value = {0};
+        struct column_scalar value = {0};
         if (result->rows[i] != VELTA_NO_ROW && scalar_value(handle, index, result->rows[i], sequence, &value)) {
             bitmap_set(out->valid, i);
             total += value.text_bytes;
@@ -185,7 +170,7 @@ static bool fill_text(struct velta_result *result, struct result_column *out, co
     }
     for (size_t i = 0; i < result->slot_count; i++) {
         if (bitmap_get(out->valid, i)) {
-            struct history_value value = {0};
+            struct column_scalar value = {0};
             (void)scalar_value(handle, index, result->rows[i], sequence, &value);
             if (value.text_bytes > 0) {
                 memcpy((char *)out->data + out->offsets[i], value.text, value.text_bytes);

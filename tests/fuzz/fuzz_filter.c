@@ -63,7 +63,7 @@ static struct table *make_table(struct memory *memory) {
     return table;
 }
 
-static bool get_value(void *context, uint32_t row, size_t column, struct filter_value *value) {
+static bool get_value(void *context, uint32_t row, size_t column, struct column_scalar *value) {
     const struct column *source = ((const struct table *)context)->columns[column];
     if (column_is_null(source, row)) return false;
     if (source->spec.type == VELTA_FLOAT)

@@ -677,7 +677,7 @@ static void drop_world(struct world *world) {
 
 /* ---- comparing */
 
-static bool get_value(void *context, uint32_t row, size_t column, struct filter_value *value) {
+static bool get_value(void *context, uint32_t row, size_t column, struct column_scalar *value) {
     const struct table *table = context;
     const struct column *source = table->columns[column];
     if (column_is_null(source, row)) return false;
@@ -732,7 +732,7 @@ struct block {
     bool drops_low, drops_high;
 };
 
-static int order_of(enum velta_type type, const struct filter_value *a, const struct filter_value *b) {
+static int order_of(enum velta_type type, const struct column_scalar *a, const struct column_scalar *b) {
     if (type == VELTA_FLOAT) return a->number < b->number ? -1 : a->number > b->number;
     if (type != VELTA_STRING && type != VELTA_BYTES) return a->integer < b->integer ? -1 : a->integer > b->integer;
     size_t shared = a->text_bytes < b->text_bytes ? a->text_bytes : b->text_bytes;
@@ -748,7 +748,7 @@ static void block_bounds(void *context, uint32_t index, size_t column, struct fi
     assert_int_equal(index, 7);
     bounds->may_be_null = bounds->may_be_there = false;
     for (uint32_t row = block->first; row < block->wide_end; row++) {
-        struct filter_value value = {0, 0.0, NULL, 0};
+        struct column_scalar value = {0, 0.0, NULL, 0};
         bool there = get_value((void *)(uintptr_t)block->table, row, column, &value);
         if (row < block->end && there) bounds->may_be_there = true;
         if (row < block->end && !there) bounds->may_be_null = true;

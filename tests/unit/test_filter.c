@@ -105,7 +105,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static bool get_value(void *context, uint32_t row, size_t column, struct filter_value *value) {
+static bool get_value(void *context, uint32_t row, size_t column, struct column_scalar *value) {
     const struct column *source = ((const struct table *)context)->columns[column];
     if (column_is_null(source, row)) return false;
     if (source->spec.type == VELTA_FLOAT)

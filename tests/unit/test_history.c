@@ -389,7 +389,7 @@ static void check_cell(struct life *life, unsigned column, uint32_t row, const s
         if (there) assert_memory_equal(vector, expected->is.vector, specs[column].dimensions * sizeof *vector);
         return;
     }
-    struct history_value value;
+    struct column_scalar value;
     bool there = history_scalar(life->history, life->table, column, row, state->sequence, &value);
     assert_int_equal(there, !expected->null);
     if (!there) return;
@@ -686,7 +686,7 @@ static void batches_are_reserved_first(void **state) {
             history_push(life.history, life.table, &sets[i], NULL, NULL);
             table_apply_set(life.table, NAME, &texts[i], &row, 1);
         }
-        struct history_value value;
+        struct column_scalar value;
         assert_true(history_scalar(life.history, life.table, NAME, row, sets[0].sequence, &value));
         assert_int_equal(value.text_bytes, 5000);
         assert_memory_equal(value.text, long_text, 5000);

@@ -162,7 +162,7 @@ static bool same_past(const struct snapshot_table *a, uint32_t row_a, const stru
             (a->table->columns[c]->spec.element == VELTA_CODES && same_codes(vectors[0], vectors[1], dimensions));
         return there == other && same;
     }
-    struct history_value values[2] = {{0}};
+    struct column_scalar values[2] = {{0}};
     bool there = history_scalar(a->history, a->table, c, row_a, sequence, &values[0]);
     bool other = history_scalar(b->history, b->table, c, row_b, sequence, &values[1]);
     return there == other &&

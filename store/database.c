@@ -304,6 +304,15 @@ enum velta_status velta_open(const char *path, const struct velta_options *optio
     return VELTA_OK;
 }
 
+enum velta_status database_create_import(const struct velta_options *options, struct velta **out,
+                                         struct velta_error *error) {
+    enum velta_status status = database_check_options(NULL, options, error);
+    if (!status && options->host) {
+        status = velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "an import is in memory and takes no host");
+    }
+    return status ? status : database_create(options, out, error);
+}
+
 enum velta_status database_open_export(struct velta *db, uint64_t size_bytes, struct velta_error *error) {
     struct storage_stats stats = {0};
     enum velta_status status = open_storage(db, true, error);
@@ -332,11 +341,7 @@ enum velta_status velta_import(const void *bytes, uint64_t size_bytes, const str
     struct velta *db = NULL;
     options = options ? options : &defaults;
     *out = NULL;
-    enum velta_status status = database_check_options(NULL, options, error);
-    if (!status && options->host) {
-        status = velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "an import is in memory and takes no host");
-    }
-    status = status ? status : database_create(options, &db, error);
+    enum velta_status status = database_create_import(options, &db, error);
     if (status) {
         return status;
     }

@@ -110,6 +110,9 @@ VELTA_MUST_USE enum velta_status database_check_options(const char *path, const 
 /* An empty database without storage. */
 VELTA_MUST_USE enum velta_status database_create(const struct velta_options *options, struct velta **out,
                                                  struct velta_error *error);
+/* The same for what an export holds, which lives in memory: the options are checked, and name no host. */
+VELTA_MUST_USE enum velta_status database_create_import(const struct velta_options *options, struct velta **out,
+                                                        struct velta_error *error);
 void database_free(struct velta *db, bool close_host);
 /* Opens the storage of an export over the host that is there: its roots and its directory are right. */
 VELTA_MUST_USE enum velta_status database_open_export(struct velta *db, uint64_t size_bytes, struct velta_error *error);

@@ -224,17 +224,6 @@ static enum velta_status choose_root(struct salvage *salvage, struct velta_error
 
 /* ---- all */
 
-static enum velta_status salvage_calibrate(struct velta *db, struct velta_error *error) {
-    enum velta_status status = VELTA_OK;
-    for (size_t t = 0; t < db->state.table_count && !status; t++) {
-        const struct snapshot_table *owner = &db->state.tables[t];
-        for (size_t c = 0; !owner->dropped && c < owner->table->column_count && !status; c++) {
-            status = owner->indexes[c] ? hnsw_calibrate(owner->indexes[c], error) : VELTA_OK;
-        }
-    }
-    return status;
-}
-
 /* A hostile root may be of a time before changes that the histories hold: the next change comes after them. */
 static enum velta_status catch_up(struct velta *db, struct velta_error *error) {
     uint64_t sequence;
@@ -266,7 +255,7 @@ static enum velta_status run(struct salvage *salvage, struct velta_error *error)
         return velta_fail(error, VELTA_CORRUPT, why.offset, "nothing can be saved: %.150s", why.text);
     }
     status = status ? status : salvage_drop_incomplete(salvage, error);
-    status = status ? status : salvage_calibrate(db, error);
+    status = status ? status : database_calibrate(db, error);
     return status || !salvage->must_compact ? status : compact_salvaged(db, salvage->progress, error);
 }
 

@@ -117,11 +117,7 @@ enum velta_status velta_snapshot_begin(const void *head, uint64_t head_bytes, ui
                           "%llu bytes of a file of %llu are given as its head, which has %llu",
                           (unsigned long long)head_bytes, (unsigned long long)file_bytes, (unsigned long long)needed);
     }
-    enum velta_status status = database_check_options(NULL, options, error);
-    if (!status && options->host) {
-        status = velta_fail(error, VELTA_INVALID, VELTA_NO_OFFSET, "an import is in memory and takes no host");
-    }
-    status = status ? status : database_create(options, &db, error);
+    enum velta_status status = database_create_import(options, &db, error);
     if (status) {
         return status;
     }

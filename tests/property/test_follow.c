@@ -22,12 +22,7 @@ struct copy {
 
 struct life {
     struct random random;
-    struct disk disk;
-    struct velta_host host;
-    struct velta_options options;
-    int64_t now_ms;
-    velta *db;
-    velta_table *table;
+    struct world world;
     int64_t next_id;
     unsigned made;
     unsigned snapshots, caught_up, refused, crashes;
@@ -75,33 +70,26 @@ static bool copy_catch_up(struct copy *copy, velta *leader, uint64_t max_bytes) 
 /* ---- the leader's life */
 
 static void life_open(struct life *life) {
-    struct velta_error error = {0};
-    assert_ok(velta_open(NULL, &life->options, &life->db, &error), &error);
-    if (velta_table_find(life->db, "t", &life->table, NULL) != VELTA_OK)
-        assert_ok(velta_table_create(life->db, "t", sample_schema, SAMPLE_COLUMNS, &life->table, &error), &error);
+    life->world.db = sample_open(&life->world.options, NULL, &life->world.table);
 }
 
 static void life_begin(struct life *life, uint64_t seed, uint64_t tail_bytes) {
-    *life = (struct life){.random = random_seeded(seed), .now_ms = 1000000 + (int64_t)(seed % 1000)};
-    disk_make(&life->disk);
-    life->host = disk_host(&life->disk);
-    life->options = (struct velta_options){
-        .host = &life->host,
-        .now_ms = sample_clock,
-        .now_context = &life->now_ms,
-        .thread_count = 1,
+    *life = (struct life){.random = random_seeded(seed)};
+    struct velta_options options = {
         .chain_interval = 4,
         .durability = random_chance(&life->random, 50) ? VELTA_RELAXED : VELTA_STRICT,
         .checkpoint_bytes = random_chance(&life->random, 50) ? 4096 : 0,
         .log_tail_bytes = tail_bytes,
     };
+    world_begin(&life->world, &options);
+    life->world.now_ms = 1000000 + (int64_t)(seed % 1000);
     life_open(life);
 }
 
 static void life_end(struct life *life) {
     struct velta_error error = {0};
-    assert_ok(velta_close(life->db, &error), &error);
-    disk_free(&life->disk);
+    assert_ok(velta_close(life->world.db, &error), &error);
+    disk_free(&life->world.disk);
 }
 
 static int64_t some_id(struct life *life) {
@@ -114,7 +102,7 @@ static void live_rows(struct life *life, enum velta_write_mode mode) {
     uint32_t count = 1 + (uint32_t)random_below(&life->random, 12);
     int64_t first = mode == VELTA_UPSERT && life->next_id > 5 ? life->next_id - 5 : life->next_id;
     sample_make(&sample, first, count, random_u64(&life->random));
-    assert_ok(velta_insert(life->table, sample.values, SAMPLE_COLUMNS, count,
+    assert_ok(velta_insert(life->world.table, sample.values, SAMPLE_COLUMNS, count,
                            &(struct velta_write_options){.mode = mode}, NULL, &error),
               &error);
     sample_free(&sample);
@@ -130,9 +118,9 @@ static void live_deltas(struct life *life) {
     const char *column = random_chance(&life->random, 50) ? "h" : "c";
     for (size_t i = 0; i < 6; i++) {
         int64_t id = some_id(life);
-        uint32_t row = row_of(life->table, id);
+        uint32_t row = row_of(life->world.table, id);
         random_vector(&life->random, values[i], SAMPLE_DIMENSIONS);
-        if (row == VELTA_NO_ROW || is_null(life->table, row, column)) continue;
+        if (row == VELTA_NO_ROW || is_null(life->world.table, row, column)) continue;
         bool dense = random_chance(&life->random, 50);
         deltas[count++] = (struct velta_delta){
             .operation = dense ? VELTA_DELTA_DENSE : VELTA_DELTA_SPARSE,
@@ -143,7 +131,7 @@ static void live_deltas(struct life *life) {
             .values = values[i],
         };
     }
-    if (count > 0) assert_ok(velta_apply(life->table, column, deltas, count, 0, NULL, &error), &error);
+    if (count > 0) assert_ok(velta_apply(life->world.table, column, deltas, count, 0, NULL, &error), &error);
 }
 
 static void live_schema(struct life *life) {
@@ -152,7 +140,7 @@ static void live_schema(struct life *life) {
     velta_table *table = NULL;
     snprintf(name, sizeof name, "x%u", life->made++);
     const struct velta_column key = {.name = "k", .type = VELTA_STRING};
-    assert_ok(velta_table_create(life->db, name, &key, 1, &table, &error), &error);
+    assert_ok(velta_table_create(life->world.db, name, &key, 1, &table, &error), &error);
     const struct velta_column more = {.name = name, .type = VELTA_VECTOR, .dimensions = 4};
     if (random_chance(&life->random, 60)) assert_ok(velta_column_add(table, &more, &error), &error);
     if (random_chance(&life->random, 60)) assert_ok(velta_table_drop(table, &error), &error);
@@ -165,47 +153,48 @@ static void live_keys(struct life *life) {
     size_t count = 0;
     for (size_t i = 0; i < 4; i++) {
         ids[count] = some_id(life);
-        times[count] = life->now_ms + random_between(&life->random, 1, 60);
-        count += row_of(life->table, ids[count]) != VELTA_NO_ROW;
+        times[count] = life->world.now_ms + random_between(&life->random, 1, 60);
+        count += row_of(life->world.table, ids[count]) != VELTA_NO_ROW;
     }
     struct velta_keys keys = {.ints = ids};
     switch (random_below(&life->random, 4)) {
     case 0:
-        assert_ok(velta_delete(life->table, &keys, count, NULL, &error), &error);
+        assert_ok(velta_delete(life->world.table, &keys, count, NULL, &error), &error);
         break;
     case 1:
-        assert_ok(velta_expire_at(life->table, &keys, count, times, &error), &error);
+        assert_ok(velta_expire_at(life->world.table, &keys, count, times, &error), &error);
         break;
     case 2:
-        assert_ok(velta_expire(life->table, 0, NULL, &error), &error);
+        assert_ok(velta_expire(life->world.table, 0, NULL, &error), &error);
         break;
     default:
-        assert_ok(velta_update(life->table, &keys, count, &(struct velta_values){.column = "size", .data = times}, 1,
-                               NULL, &error),
+        assert_ok(velta_update(life->world.table, &keys, count, &(struct velta_values){.column = "size", .data = times},
+                               1, NULL, &error),
                   &error);
     }
 }
 
 static void live_compact(struct life *life) {
     struct velta_error error = {0};
-    int64_t since = random_chance(&life->random, 50) ? INT64_MIN : life->now_ms - 20;
-    assert_ok(velta_compact(life->db, &(struct velta_compact_options){.keep_since_ms = since}, NULL, &error), &error);
+    int64_t since = random_chance(&life->random, 50) ? INT64_MIN : life->world.now_ms - 20;
+    assert_ok(velta_compact(life->world.db, &(struct velta_compact_options){.keep_since_ms = since}, NULL, &error),
+              &error);
 }
 
 /* Closed and opened again; or crashed: the handle's last syncs fail, and take with them what they should have kept. */
 static void live_reopen(struct life *life, bool crash) {
     struct velta_error error = {0};
-    if (crash) disk_arm(&life->disk, FAULT_LOST, 1);
-    enum velta_status status = velta_close(life->db, &error);
+    if (crash) disk_arm(&life->world.disk, FAULT_LOST, 1);
+    enum velta_status status = velta_close(life->world.db, &error);
     assert_true(crash || status == VELTA_OK);
-    disk_arm(&life->disk, FAULT_NONE, 0);
+    disk_arm(&life->world.disk, FAULT_NONE, 0);
     life->crashes += crash;
     life_open(life);
 }
 
 static void step(struct life *life) {
     struct velta_error error = {0};
-    life->now_ms += (int64_t)random_below(&life->random, 9);
+    life->world.now_ms += (int64_t)random_below(&life->random, 9);
     uint64_t way = random_below(&life->random, 100);
     if (way < 35)
         live_rows(life, VELTA_INSERT);
@@ -218,9 +207,9 @@ static void step(struct life *life) {
     else if (way < 87)
         live_schema(life);
     else if (way < 90)
-        assert_ok(velta_tag(life->db, way & 1 ? "a" : "b", &error), &error);
+        assert_ok(velta_tag(life->world.db, way & 1 ? "a" : "b", &error), &error);
     else if (way < 94)
-        assert_ok(velta_checkpoint(life->db, NULL, &error), &error);
+        assert_ok(velta_checkpoint(life->world.db, NULL, &error), &error);
     else if (way < 95)
         live_compact(life);
     else if (way < 98)
@@ -246,7 +235,7 @@ static void disturb(struct life *life, struct copy *copy, const struct copy *oth
     uint8_t *bytes = NULL;
     uint64_t size_bytes = 0;
     struct velta_position told = copy->position;
-    if (velta_log_since(life->db, &told, UINT64_MAX, &bytes, &size_bytes, &error) || !bytes) return;
+    if (velta_log_since(life->world.db, &told, UINT64_MAX, &bytes, &size_bytes, &error) || !bytes) return;
     uint64_t before = digest(copy->db);
     uint64_t first = 48 + (uint64_t)bytes_get_u32(bytes + 4);
     for (unsigned i = 0; i < 24; i++) {
@@ -281,8 +270,8 @@ static void disturb(struct life *life, struct copy *copy, const struct copy *oth
     /* And as they are, taken twice. */
     assert_ok(velta_follow(copy->db, &copy->position, bytes, size_bytes, &error), &error);
     refuse(copy, bytes, size_bytes, true);
-    assert_true(digest(copy->db) == digest(life->db));
-    velta_export_free(life->db, bytes, size_bytes);
+    assert_true(digest(copy->db) == digest(life->world.db));
+    velta_export_free(life->world.db, bytes, size_bytes);
 }
 
 static void a_follower_is_what_its_leader_is(void **state) {
@@ -298,20 +287,20 @@ static void a_follower_is_what_its_leader_is(void **state) {
         struct copy other = {0};
         life_begin(&life, seed, seed % 3 ? 1 << 20 : 3000);
         life_begin(&stranger, seed + 500, 1 << 20);
-        copy_make(&copy, life.db, &life.options);
-        copy_make(&other, stranger.db, &stranger.options);
+        copy_make(&copy, life.world.db, &life.world.options);
+        copy_make(&other, stranger.world.db, &stranger.world.options);
         live_rows(&stranger, VELTA_INSERT);
         for (unsigned i = 0; i < STEPS; i++) {
             step(&life);
-            if (random_chance(&life.random, 10)) disturb(&life, &copy, &other, stranger.db);
+            if (random_chance(&life.random, 10)) disturb(&life, &copy, &other, stranger.world.db);
             if (random_chance(&life.random, 60)) continue;
-            if (copy_catch_up(&copy, life.db, random_chance(&life.random, 50) ? 1 : UINT64_MAX)) {
+            if (copy_catch_up(&copy, life.world.db, random_chance(&life.random, 50) ? 1 : UINT64_MAX)) {
                 life.caught_up++;
             } else {
-                copy_make(&copy, life.db, &life.options);
+                copy_make(&copy, life.world.db, &life.world.options);
                 life.snapshots++;
             }
-            if (digest(copy.db) != digest(life.db)) fail_msg("seed %d, step %u: the copy differs", (int)seed, i);
+            if (digest(copy.db) != digest(life.world.db)) fail_msg("seed %d, step %u: the copy differs", (int)seed, i);
         }
         assert_verifies(copy.db);
         crashes += life.crashes;

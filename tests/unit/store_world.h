@@ -127,20 +127,25 @@ static inline void world_open(struct world *world) {
     assert_ok(velta_table_find(world->db, "t", &world->table, &error), &error);
 }
 
-/* An opened database over a fresh disk, with rows, past values, deleted and expiring rows, and a linked index. */
-static inline void world_make(struct world *world, const struct velta_options *options,
-                              const struct velta_allocator *memory) {
-    struct velta_error error = {0};
+/* A fresh disk, and options for a database over it with a clock of the world's own: nothing is opened yet. */
+static inline void world_begin(struct world *world, const struct velta_options *options) {
     memset(world, 0, sizeof *world);
     world->now_ms = 1000;
     world->options = *options;
-    world->options.allocator = memory;
     world->options.now_ms = sample_clock;
     world->options.now_context = &world->now_ms;
     world->options.thread_count = 1;
     disk_make(&world->disk);
     world->host = disk_host(&world->disk);
     world->options.host = &world->host;
+}
+
+/* An opened database over a fresh disk, with rows, past values, deleted and expiring rows, and a linked index. */
+static inline void world_make(struct world *world, const struct velta_options *options,
+                              const struct velta_allocator *memory) {
+    struct velta_error error = {0};
+    world_begin(world, options);
+    world->options.allocator = memory;
     world->db = sample_open(&world->options, NULL, &world->table);
     sample_insert(world->table, 0, BASE_ROWS, 1);
     assert_ok(velta_tag(world->db, "base", &error), &error);
@@ -184,25 +189,32 @@ static inline enum velta_status do_upsert(struct world *world, struct velta_erro
     return status;
 }
 
-enum { BLOB_ROWS = 5, BLOB_BYTES = 1 << 20 };
+enum { BLOB_BYTES = 1 << 20, MOST_BLOBS = 9 };
 
-/* More than one frame: blobs of a mebibyte that do not become smaller. */
-static inline enum velta_status do_large_insert(struct world *world, struct velta_error *error) {
-    static char blobs[BLOB_ROWS * BLOB_BYTES];
-    int64_t ids[BLOB_ROWS];
-    uint64_t offsets[BLOB_ROWS + 1] = {0};
+/* Rows of blobs of a mebibyte that do not become smaller: a frame of the log takes four. */
+static inline enum velta_status insert_blobs(velta_table *table, int64_t first, uint32_t count,
+                                             const struct velta_write_options *options, struct velta_error *error) {
+    static char blobs[MOST_BLOBS * BLOB_BYTES];
+    int64_t ids[MOST_BLOBS];
+    uint64_t offsets[MOST_BLOBS + 1] = {0};
     if (blobs[0] == 0) {
         struct random random = random_seeded(1);
         random_bytes(&random, blobs, sizeof blobs);
         blobs[0] = 1;
     }
-    for (int i = 0; i < BLOB_ROWS; i++) {
-        ids[i] = 900 + i;
+    assert_true(count <= MOST_BLOBS);
+    for (uint32_t i = 0; i < count; i++) {
+        ids[i] = first + i;
         offsets[i + 1] = (uint64_t)(i + 1) * BLOB_BYTES;
     }
     struct velta_values values[] = {{.column = "id", .data = ids},
                                     {.column = "blob", .data = blobs, .offsets = offsets}};
-    return velta_insert(world->table, values, 2, BLOB_ROWS, NULL, NULL, error);
+    return velta_insert(table, values, 2, count, options, NULL, error);
+}
+
+/* More than one frame. */
+static inline enum velta_status do_large_insert(struct world *world, struct velta_error *error) {
+    return insert_blobs(world->table, 900, 5, NULL, error);
 }
 
 static inline enum velta_status do_update(struct world *world, struct velta_error *error) {

@@ -111,8 +111,8 @@ static bool follow_with_refusals(struct test_allocator *self, void *context) {
 
 static void following_survives_every_refusal(void **state) {
     (void)state;
-    operation *const changes[] = {do_insert, do_upsert, do_update,       do_delete,     do_expire_at,
-                                  do_apply,  do_tag,    do_table_create, do_column_add, do_drop};
+    operation *const changes[] = {do_insert, do_upsert,       do_update,     do_delete, do_expire_at,   do_apply,
+                                  do_tag,    do_table_create, do_column_add, do_drop,   do_large_insert};
     uint64_t allocations = 0;
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct following following = {0};
@@ -371,21 +371,14 @@ static void a_batch_given_up_is_not_told(void **state) {
     struct velta_position after;
     uint8_t *bytes;
     uint64_t size_bytes;
-    int64_t ids[6];
-    uint64_t offsets[7] = {0};
-    struct random random = random_seeded(7);
-    char *blobs = malloc(6 << 20);
-    random_bytes(&random, blobs, 6 << 20);
-    for (int i = 0; i < 6; i++) {
-        ids[i] = 900 + i;
-        offsets[i + 1] = (uint64_t)(i + 1) << 20;
-    }
-    struct velta_values values[] = {{.column = "id", .data = ids},
-                                    {.column = "blob", .data = blobs, .offsets = offsets}};
     struct velta_write_options cancelling = {.progress = {.report = stop_early}};
+    struct velta_stats stats[2];
     world_make(&world, &(struct velta_options){.log_tail_bytes = 16 << 20}, NULL);
+    velta_get_stats(world.db, &stats[0]);
     assert_ok(velta_log_position(world.db, &before, &error), &error);
-    assert_status(velta_insert(world.table, values, 2, 6, &cancelling, NULL, &error), VELTA_CANCELLED);
+    assert_status(insert_blobs(world.table, 900, 6, &cancelling, &error), VELTA_CANCELLED);
+    velta_get_stats(world.db, &stats[1]);
+    assert_true(stats[1].log_bytes == stats[0].log_bytes && stats[1].log_raw_bytes == stats[0].log_raw_bytes);
     assert_ok(velta_log_position(world.db, &after, &error), &error);
     assert_true(after.digest == before.digest && after.sequence == before.sequence);
     assert_ok(velta_tag(world.db, "x", &error), &error);
@@ -393,7 +386,131 @@ static void a_batch_given_up_is_not_told(void **state) {
     assert_true(bytes != NULL && size_bytes < 1000);
     velta_export_free(world.db, bytes, size_bytes);
     world_free(&world);
-    free(blobs);
+}
+
+/* ---- batches of several frames */
+
+enum { FLAG_BEGINS = 1, FLAG_COMMITS = 2 };
+
+static enum velta_status do_three_frames(struct world *world, struct velta_error *error) {
+    return insert_blobs(world->table, 900, 9, NULL, error);
+}
+
+/* Frames as they should not come: `order` is how many, then which. Frame i lies between at[i] and at[i + 1]. */
+static void refuse_order(velta *copy, const struct following *following, const uint64_t *at, const unsigned *order) {
+    struct velta_error error = {0};
+    struct velta_position position = following->from;
+    uint8_t *bytes = malloc(2 * (size_t)following->frames_bytes);
+    uint64_t size_bytes = 0;
+    for (unsigned i = 1; i <= order[0]; i++) {
+        uint64_t frame_bytes = at[order[i] + 1] - at[order[i]];
+        memcpy(bytes + size_bytes, following->frames + at[order[i]], (size_t)frame_bytes);
+        size_bytes += frame_bytes;
+    }
+    enum velta_status status = velta_follow(copy, &position, bytes, size_bytes, &error);
+    assert_status(status, order[1] == 0 ? VELTA_CORRUPT : VELTA_NOT_FOUND);
+    assert_true(position.sequence == following->from.sequence && position.digest == following->from.digest);
+    assert_true(digest(copy) == following->before);
+    free(bytes);
+}
+
+static void a_batch_of_three_frames_is_taken_whole(void **state) {
+    (void)state;
+    static const unsigned flags[] = {FLAG_BEGINS, 0, FLAG_COMMITS};
+    static const unsigned orders[][4] = {{1, 0},    {2, 0, 1},    {1, 1},       {2, 1, 2},   {1, 2},
+                                         {2, 0, 2}, {3, 0, 2, 1}, {3, 0, 1, 1}, {3, 1, 0, 2}};
+    struct following following = {0};
+    struct velta_error error = {0};
+    uint64_t at[4] = {0};
+    following_make(&following, do_three_frames);
+    for (unsigned i = 0; i < 3; i++) {
+        const uint8_t *header = following.frames + at[i];
+        assert_int_equal(bytes_get_u32(header + 8), flags[i]);
+        assert_true(bytes_get_u64(header + 16) == following.from.sequence);
+        at[i + 1] = at[i] + HEADER_BYTES + bytes_get_u32(header + 4);
+    }
+    assert_true(at[3] == following.frames_bytes);
+    velta *copy = follower(&following, NULL);
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++)
+        refuse_order(copy, &following, at, orders[i]);
+    struct velta_position position = following.from;
+    assert_ok(velta_follow(copy, &position, following.frames, following.frames_bytes, &error), &error);
+    assert_true(position.sequence == following.to.sequence && position.digest == following.to.digest);
+    assert_true(digest(copy) == following.after);
+    assert_verifies(copy);
+    end(copy);
+    following_free(&following);
+}
+
+/* What is given from a position on, which moves; how many bytes. */
+static uint64_t given(velta *db, struct velta_position *position, uint64_t max_bytes, uint64_t *second_digest) {
+    struct velta_error error = {0};
+    uint8_t *bytes = NULL;
+    uint64_t size_bytes;
+    assert_ok(velta_log_since(db, position, max_bytes, &bytes, &size_bytes, &error), &error);
+    assert_non_null(bytes);
+    if (second_digest) *second_digest = bytes_get_u64(bytes + HEADER_BYTES + bytes_get_u32(bytes + 4) + 24);
+    velta_export_free(db, bytes, size_bytes);
+    return size_bytes;
+}
+
+static void assert_gone(velta *db, struct velta_position position) {
+    struct velta_error error = {0};
+    uint8_t *bytes;
+    uint64_t size_bytes;
+    assert_status(velta_log_since(db, &position, 1, &bytes, &size_bytes, &error), VELTA_HISTORY_GONE);
+}
+
+static void a_batch_of_three_frames_is_given_whole(void **state) {
+    (void)state;
+    struct world world;
+    struct velta_error error = {0};
+    struct velta_position positions[4];
+    operation *const changes[] = {do_tag, do_three_frames, do_delete};
+    uint64_t inner_digest = 0;
+    world_make(&world, &(struct velta_options){.log_tail_bytes = 16 << 20}, NULL);
+    for (size_t i = 0; i < 4; i++) {
+        assert_ok(velta_log_position(world.db, &positions[i], &error), &error);
+        if (i < 3) assert_ok(changes[i](&world, &error), &error);
+    }
+    struct velta_position at = positions[0];
+    uint64_t tag_bytes = given(world.db, &at, 6 << 20, NULL); /* there is room for the first frame of the next */
+    assert_true(tag_bytes < 1000 && at.sequence == positions[1].sequence && at.digest == positions[1].digest);
+    uint64_t batch_bytes = given(world.db, &at, 1, &inner_digest);
+    assert_true(batch_bytes > 9 << 20 && at.sequence == positions[2].sequence && at.digest == positions[2].digest);
+    uint64_t last_bytes = given(world.db, &at, 1, NULL);
+    at = positions[0];
+    assert_true(given(world.db, &at, UINT64_MAX, NULL) == tag_bytes + batch_bytes + last_bytes);
+    assert_true(at.sequence == positions[3].sequence && at.digest == positions[3].digest);
+    assert_gone(world.db, (struct velta_position){.sequence = positions[1].sequence, .digest = inner_digest});
+    world_free(&world);
+}
+
+static void a_tail_holds_no_part_of_a_batch(void **state) {
+    (void)state;
+    struct velta_error error = {0};
+    struct velta_position first;
+    struct velta_position second;
+    struct velta_position third;
+    for (unsigned room = 0; room < 2; room++) { /* for a frame only, or for one of two batches */
+        struct world world;
+        world_make(&world, &(struct velta_options){.log_tail_bytes = room ? 12 << 20 : 5 << 20}, NULL);
+        assert_ok(velta_log_position(world.db, &first, &error), &error);
+        assert_ok(do_three_frames(&world, &error), &error);
+        assert_ok(velta_log_position(world.db, &second, &error), &error);
+        assert_ok(insert_blobs(world.table, 800, 9, NULL, &error), &error);
+        assert_ok(velta_log_position(world.db, &third, &error), &error);
+        assert_ok(velta_tag(world.db, "x", &error), &error);
+        assert_gone(world.db, first);
+        if (room) {
+            assert_true(given(world.db, &second, 1, NULL) > 9 << 20);
+            assert_true(second.sequence == third.sequence && second.digest == third.digest);
+        } else {
+            assert_gone(world.db, second);
+        }
+        assert_true(given(world.db, &third, 1, NULL) < 1000);
+        world_free(&world);
+    }
 }
 
 int main(void) {
@@ -407,6 +524,9 @@ int main(void) {
         cmocka_unit_test(a_limited_tail_keeps_whole_batches),
         cmocka_unit_test(positions_outlive_checkpoints_and_openings_but_not_compactions),
         cmocka_unit_test(a_batch_given_up_is_not_told),
+        cmocka_unit_test(a_batch_of_three_frames_is_taken_whole),
+        cmocka_unit_test(a_batch_of_three_frames_is_given_whole),
+        cmocka_unit_test(a_tail_holds_no_part_of_a_batch),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
     print_message("figure: allocations_refused %" PRIu64 "\n", refused);

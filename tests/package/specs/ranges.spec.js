@@ -344,13 +344,19 @@ describe('requests side by side', () => {
         }
     });
 
-    it('are cancelled in the middle of a body, and whatever they ask', async () => {
+    it('are cancelled in the middle of a body, before they are sent, and whatever they ask', async () => {
         for (const ask of [
             (file, options) => file.read(0, 100, options),
             (file, options) => file.readTail(100, options),
             (file, options) => file.probe('range', options),
             (file, options) => file.probe('HEAD', options),
         ]) {
+            const atOnce = new AbortController();
+            const { client: unasked, log } = client();
+            const unsent = ask(unasked, { signal: atOnce.signal });
+            atOnce.abort();
+            await rejected('CANCELLED', undefined, unsent);
+            expect((await log()).requests).to.deep.equal([]);
             let signal;
             const never = (_, options) =>
                 new Promise((_done, failed) => {

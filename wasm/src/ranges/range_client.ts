@@ -318,6 +318,7 @@ export class RangeClient implements RangeSource {
 
     async #attempts<T>(signal: AbortSignal, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
         for (let tries = 0; ; tries++) {
+            if (signal.aborted) throw cancelled(signal);
             try {
                 return await attempt(signal);
             } catch (error) {

@@ -92,11 +92,14 @@ export class LocalSource implements RangeSource {
         this.#requests++;
         this.#fetched += end - start;
         if (this.#bytes instanceof Uint8Array) return this.#bytes.subarray(start, end);
+        let bytes: ArrayBuffer;
         try {
-            return new Uint8Array(await this.#bytes.slice(start, end).arrayBuffer());
+            bytes = await this.#bytes.slice(start, end).arrayBuffer();
         } catch (cause) {
             throw new VeltaError('IO', `the file could not be read: ${String(cause)}`, { cause });
         }
+        if (options.signal?.aborted) throw cancelled(options.signal);
+        return new Uint8Array(bytes);
     }
 
     async readTail(bytes: number, options: ReadRangeOptions = {}): Promise<Tail> {

@@ -26,7 +26,7 @@ static void frames_of(struct following *following, velta *leader) {
     struct velta_error error = {0};
     uint8_t *frames = NULL;
     following->to = following->from;
-    assert_ok(velta_log_since(leader, &following->to, 1, &frames, &following->frames_bytes, &error), &error);
+    assert_ok(velta_log_since(leader, &following->to, UINT64_MAX, &frames, &following->frames_bytes, &error), &error);
     assert_non_null(frames);
     following->frames = copied(frames, following->frames_bytes);
     velta_export_free(leader, frames, following->frames_bytes);
@@ -230,9 +230,28 @@ static void poisoned_storage_gives_nothing(void **state) {
     world_free(&world);
 }
 
+static void ask_for_the_log(void *context, const struct velta_change *change) {
+    struct velta_error error = {0};
+    struct velta_position position;
+    (void)change;
+    struct world *world = context;
+    assert_status(velta_log_position(world->db, &position, &error), VELTA_BUSY);
+    world->outcome++;
+}
+
+static void watchers_do_not_ask_for_the_log(void **state) {
+    (void)state;
+    struct world world;
+    struct velta_error error = {0};
+    world_make(&world, &(struct velta_options){.log_tail_bytes = 1 << 20}, NULL);
+    assert_true(velta_watch(world.db, ask_for_the_log, &world) != 0);
+    assert_ok(do_delete(&world, &error), &error);
+    assert_int_equal(world.outcome, 1);
+    world_free(&world);
+}
+
 /* The header's checksums made right again after a change: what is forged meets the checks of the replay. */
-static void forge(struct following *following) {
-    uint8_t *header = following->frames;
+static void forge(uint8_t *header) {
     bytes_put_u64(header + 32, hash_bytes(header + HEADER_BYTES, bytes_get_u32(header + 4)));
     bytes_put_u64(header + 40, hash_bytes(header, 40));
 }
@@ -251,10 +270,10 @@ static void forged_frames_are_damage(void **state) {
         velta *copy = follower(&following, &(struct velta_options){.thread_count = 1});
         following.frames[bit / 8] ^= (uint8_t)(1u << (bit % 8));
         uint32_t body_bytes = bytes_get_u32(following.frames + 4);
-        if (body_bytes == following.frames_bytes - HEADER_BYTES) forge(&following);
+        if (body_bytes == following.frames_bytes - HEADER_BYTES) forge(following.frames);
         enum velta_status status = velta_follow(copy, &position, following.frames, following.frames_bytes, &error);
         following.frames[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-        forge(&following);
+        forge(following.frames);
         struct velta_stats stats;
         velta_get_stats(copy, &stats);
         if (status && stats.sequence == position.sequence) {
@@ -273,6 +292,33 @@ static void forged_frames_are_damage(void **state) {
     }
     print_message("forged: %u refused, %u torn, %u taken\n", damaged, torn, taken);
     assert_true(damaged > 100 && torn > 0 && taken > 0);
+    following_free(&following);
+}
+
+static enum velta_status do_two_batches(struct world *world, struct velta_error *error) {
+    enum velta_status status = do_tag(world, error);
+    return status ? status : do_delete(world, error);
+}
+
+/* The chain of digests does not tell which change a batch comes after. */
+static void a_batch_that_names_another_place_is_damage(void **state) {
+    (void)state;
+    struct following following = {0};
+    struct velta_error error = {0};
+    following_make(&following, do_two_batches);
+    uint8_t *second = following.frames + HEADER_BYTES + bytes_get_u32(following.frames + 4);
+    uint64_t second_bytes = following.frames_bytes - (uint64_t)(second - following.frames);
+    struct velta_position position = following.from;
+    velta *copy = follower(&following, NULL);
+    bytes_put_u64(second + 16, following.from.sequence + 2);
+    forge(second);
+    assert_status(velta_follow(copy, &position, following.frames, following.frames_bytes, &error), VELTA_CORRUPT);
+    assert_true(position.sequence == following.from.sequence + 1); /* the first was taken */
+    bytes_put_u64(second + 16, position.sequence);
+    forge(second);
+    assert_ok(velta_follow(copy, &position, second, second_bytes, &error), &error);
+    assert_true(position.digest == following.to.digest && digest(copy) == following.after);
+    end(copy);
     following_free(&following);
 }
 
@@ -483,6 +529,7 @@ static void a_batch_of_three_frames_is_given_whole(void **state) {
     assert_true(given(world.db, &at, UINT64_MAX, NULL) == tag_bytes + batch_bytes + last_bytes);
     assert_true(at.sequence == positions[3].sequence && at.digest == positions[3].digest);
     assert_gone(world.db, (struct velta_position){.sequence = positions[1].sequence, .digest = inner_digest});
+    assert_gone(world.db, (struct velta_position){positions[1].sequence + 1, positions[1].digest});
     world_free(&world);
 }
 
@@ -520,6 +567,8 @@ int main(void) {
         cmocka_unit_test(only_those_who_can_give_and_take),
         cmocka_unit_test(poisoned_storage_gives_nothing),
         cmocka_unit_test(forged_frames_are_damage),
+        cmocka_unit_test(a_batch_that_names_another_place_is_damage),
+        cmocka_unit_test(watchers_do_not_ask_for_the_log),
         cmocka_unit_test(tables_are_not_dropped_under_iterators),
         cmocka_unit_test(a_limited_tail_keeps_whole_batches),
         cmocka_unit_test(positions_outlive_checkpoints_and_openings_but_not_compactions),

@@ -109,8 +109,8 @@ $(BUILD)/setup/%: Makefile .ci/packages
 	@$(if $(filter yes,$(SETUP)),.ci/packages $($*_packages))
 	@mkdir -p $(@D) && touch $@
 
-$(LZ4)/lz4.c: .ci/fetch-lz4 | $(BUILD)/setup/native
-	@.ci/fetch-lz4 $(BUILD)/deps/lz4
+$(LZ4)/lz4.c: .ci/fetch-source | $(BUILD)/setup/native
+	@.ci/fetch-source lz4 $(BUILD)/deps/lz4
 	@touch $@
 
 # ---- objects
@@ -329,6 +329,22 @@ define wasm_optimize
 endef
 $(foreach build,$(wasm_builds),$(eval $(call wasm_rules,$(build))))
 
+# ---- what unpacks zstd for velta/parquet and velta/arrow: a module of its own, which knows nothing of the engine
+
+zstd := $(BUILD)/deps/zstd/lib
+zstd_module := $(BUILD)/wasm/zstd.wasm
+$(zstd)/zstd.h: .ci/fetch-source | $(BUILD)/setup/wasm
+	@.ci/fetch-source zstd $(BUILD)/deps/zstd
+	@touch $@
+$(BUILD)/wasm/zstd/unpack.o: wasm/zstd/unpack.c $(zstd)/zstd.h
+	$(call compile_for,-O2 $(CFLAGS_wasm) -isystem $(zstd),$(WASM_CLANG))
+$(BUILD)/wasm/zstd/linked.wasm: $(BUILD)/wasm/zstd/unpack.o
+	@echo "  LINK    $@"
+	@$(WASM_LD) -o $@ --no-entry --strip-all --gc-sections --initial-memory=262144 --max-memory=4294967296 \
+		-z stack-size=65536 --stack-first --export=__heap_base $^ $(WASM_SYSROOT)/lib/wasm32-emscripten/libc-optz.a
+$(zstd_module): $(BUILD)/wasm/zstd/linked.wasm | $(BUILD)/setup/npm
+	$(call wasm_optimize,scalar)
+
 # ---- the component: the engine of the simd128 build with functions of the canonical ABI in the place of the flat ones,
 # a memory of its own, and one import, the clock
 
@@ -364,7 +380,7 @@ package_from := $(wildcard wasm/*.json wasm/*.md) LICENSE \
 $(BUILD)/setup/npm: wasm/package-lock.json .ci/npm
 	@.ci/npm $(BUILD) $(SETUP)
 	@mkdir -p $(@D) && touch $@
-$(package): $(package_from) $(wasm_modules) | $(BUILD)/setup/npm wasm-generated
+$(package): $(package_from) $(wasm_modules) $(zstd_module) | $(BUILD)/setup/npm wasm-generated
 	@echo "  PACK    $@"
 	@$(NODE) wasm/tools/pack.mjs --build $(BUILD) --version $(VERSION) $(wasm_builds)
 .PHONY: package reference

@@ -1,4 +1,4 @@
-/* The texts that tools/bundle.mjs puts into the single-file build. */
+/* The texts that tools/bundle.mjs puts into files. */
 declare module 'velta:simd128' {
     /** The module in base64; empty within the worker. */
     const text: string;
@@ -6,6 +6,11 @@ declare module 'velta:simd128' {
 }
 declare module 'velta:worker' {
     /** The worker's JavaScript. */
+    const text: string;
+    export default text;
+}
+declare module 'velta:zstd' {
+    /** The module of wasm/zstd in base64. */
     const text: string;
     export default text;
 }

@@ -7,9 +7,10 @@
  *   thread.js         the worker that links indexes beside others
  *   velta.single.js, velta.single.cjs   one file each: the simd128 module and the worker are inside, as text
  *   parquet.js, parquet.cjs, arrow.js, arrow.cjs   the entries velta/parquet and velta/arrow
+ *   zstd.js           the module that these two load when they meet zstd, as text
  *
  * Nothing is left to resolve: no file imports another one or a package. Only the entries beside velta take the classes
- * that there must be one of, as VeltaError, from velta.js or velta.cjs.
+ * that there must be one of, as VeltaError, from velta.js or velta.cjs, and zstd.js by import().
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -47,13 +48,11 @@ const commonjs = {
     banner: { js: `${licence}\n${cjsUrl}` },
 };
 
-/** assets_single.ts for assets.ts, and the two texts that it imports: the module in base64, the worker. */
-function inlined(source, module, worker) {
-    const texts = { 'velta:simd128': module, 'velta:worker': worker };
+/** Texts for imports of these names. */
+function inlined(texts) {
     return {
         name: 'inlined',
         setup(builder) {
-            builder.onResolve({ filter: /\/assets\.js$/ }, () => ({ path: join(source, 'assets_single.ts') }));
             builder.onResolve({ filter: /^velta:/ }, ({ path }) => ({ path, namespace: 'inlined' }));
             builder.onLoad({ filter: /.*/, namespace: 'inlined' }, ({ path }) => ({
                 contents: texts[path],
@@ -61,6 +60,17 @@ function inlined(source, module, worker) {
             }));
         },
     };
+}
+
+/** assets_single.ts for assets.ts, and the two texts that it imports: the module in base64, the worker. */
+function oneFile(source, module, worker) {
+    const assets = {
+        name: 'assets',
+        setup(builder) {
+            builder.onResolve({ filter: /\/assets\.js$/ }, () => ({ path: join(source, 'assets_single.ts') }));
+        },
+    };
+    return [assets, inlined({ 'velta:simd128': module, 'velta:worker': worker })];
 }
 
 // What entries beside velta have in common with it, by the names that index.ts exports.
@@ -73,6 +83,7 @@ function beside(velta) {
         name: 'beside',
         setup(builder) {
             builder.onResolve({ filter: SHARED }, () => ({ path: velta, external: true }));
+            builder.onResolve({ filter: /\/zstd_module\.js$/ }, () => ({ path: './zstd.js', external: true }));
         },
     };
 }
@@ -81,11 +92,13 @@ function beside(velta) {
 export async function bundle({ source, modules, out }) {
     const index = join(source, 'index.ts');
     const worker = join(source, 'worker', 'entry.ts');
+    const zstd = { 'velta:zstd': await readFile(join(modules, 'zstd.wasm'), 'base64') };
     await Promise.all([
         build(options(index, join(out, 'velta.js'), named)),
         build(options(index, join(out, 'velta.cjs'), commonjs)),
         build(options(worker, join(out, 'worker.js'))),
         build(options(join(source, 'thread.ts'), join(out, 'thread.js'))),
+        build(options(join(source, 'imports', 'zstd_module.ts'), join(out, 'zstd.js'), { plugins: [inlined(zstd)] })),
         ...['parquet', 'arrow'].flatMap((name) => {
             const entry = join(source, name, 'index.ts');
             return [
@@ -100,12 +113,12 @@ export async function bundle({ source, modules, out }) {
         options(worker, 'worker.js', {
             write: false,
             format: 'iife',
-            plugins: [inlined(source, '', '')],
+            plugins: oneFile(source, '', ''),
             define: { 'import.meta.url': '""' },
         }),
     );
     const module = await readFile(join(modules, 'velta.simd128.wasm'), 'base64');
-    const plugins = [inlined(source, module, inner.outputFiles[0].text)];
+    const plugins = oneFile(source, module, inner.outputFiles[0].text);
     await Promise.all([
         build(options(single, join(out, 'velta.single.js'), { plugins })),
         build(options(single, join(out, 'velta.single.cjs'), { ...commonjs, plugins })),

@@ -89,17 +89,17 @@ async function printSizes() {
     }
 }
 
-/** The licences of what is bundled into the entries beside velta. */
+/** The licences of what is bundled into the entries beside velta, and into what they load. */
 async function bundledLicences() {
+    const ofPackage = (name) => [name, join(wasm, 'node_modules', name, 'LICENSE')];
     const bundled = {
-        parquet: ['hyparquet', 'hyparquet-compressors', 'fzstd'],
-        arrow: ['@uwdata/flechette', 'fzstd'],
+        parquet: ['hyparquet', 'hyparquet-compressors'].map(ofPackage),
+        arrow: ['@uwdata/flechette'].map(ofPackage),
+        zstd: [['zstd', join(build, 'deps/zstd/lib/LICENSE')]],
     };
-    for (const [entry, names] of Object.entries(bundled)) {
-        const texts = names.map(async (name) => {
-            return `${name}\n\n${await readFile(join(wasm, 'node_modules', name, 'LICENSE'), 'utf8')}`;
-        });
-        const head = `${entry}.js and ${entry}.cjs contain parts of these libraries.\n\n`;
+    for (const [entry, sources] of Object.entries(bundled)) {
+        const texts = sources.map(async ([name, file]) => `${name}\n\n${await readFile(file, 'utf8')}`);
+        const head = `${entry}.js and its like contain parts of what has these licences.\n\n`;
         await writeFile(join(dist, `${entry}.LICENSES.txt`), head + (await Promise.all(texts)).join('\n'));
     }
 }

@@ -5,13 +5,16 @@
  *   arrow-js-file, arrow-js-stream   apache-arrow: the rows of support/parquet_rows.js in three batches, a dictionary
  *   arrow-rs-stream                  arrow-rs (parquet-wasm), from DuckDB's Parquet file
  *   packed-lz4, packed-zstd          the same by flechette, packed by support/arrow_packing.js
+ *   packed-as-…                      one number over and over in frames of zstd, right or damaged (zstd_frames.js)
  *   arrow-types                      a few rows of every type that velta takes, by apache-arrow
  *   arrow-dictionaries               a dictionary that grows, and one that is replaced
  *   arrow-nulls                      a column of the type Null
+ *   arrow-same                       one number over and over
  *   arrow-refused                    those that it does not
  */
 import { COLUMNS, DIMENSIONS, ROWS } from '../support/parquet_rows.js';
 import { packLz4, packZstd } from '../support/arrow_packing.js';
+import { ZSTD_FRAMES } from '../support/zstd_frames.js';
 import { parquetFile } from './parquet_files.mjs';
 import { developmentPackage } from './tools.mjs';
 
@@ -164,6 +167,13 @@ async function nulls() {
     return arrow.tableToIPC(new arrow.Table(schema, [new arrow.RecordBatch(schema, struct)]), 'stream');
 }
 
+/** A number whose bytes are all the same, 20,000 times. */
+async function same() {
+    const arrow = await library();
+    const number = new BigInt64Array(20_000).fill(0x0101010101010101n);
+    return arrow.tableToIPC(tableOf(arrow, [{ number: [new arrow.Int64(), number] }]), 'stream');
+}
+
 async function refused() {
     const arrow = await library();
     const pair = new arrow.Struct([new arrow.Field('a', new arrow.Int32(), true)]);
@@ -191,12 +201,15 @@ async function refused() {
     );
 }
 
-/** The rows packed, by flechette: apache-arrow 21.2.0 writes the packed length where the unpacked one belongs. */
-async function packed(format, codec, encode) {
+/**
+ * Arrow packed by flechette, because apache-arrow 21.2.0 writes the packed length where the unpacked one belongs.
+ * flechette leaves a buffer as it is where packing does not make it shorter.
+ */
+async function packed(format, codec, encode, name = 'arrow-js-stream') {
     const module = await developmentPackage('@uwdata/flechette');
     const { CompressionType, setCompressionCodec, tableFromIPC, tableToIPC } = module.default ?? module;
+    const table = tableFromIPC(new Uint8Array(await arrowFile(name)));
     setCompressionCodec(CompressionType[codec], { encode });
-    const table = tableFromIPC(new Uint8Array(await arrowFile('arrow-js-stream')));
     return tableToIPC(table, { format, codec: CompressionType[codec] });
 }
 
@@ -215,8 +228,12 @@ const MAKERS = {
     'arrow-types': types,
     'arrow-dictionaries': dictionaries,
     'arrow-nulls': nulls,
+    'arrow-same': same,
     'arrow-refused': refused,
 };
+for (const [kind, encode] of Object.entries(ZSTD_FRAMES)) {
+    MAKERS[`packed-as-${kind}`] = () => packed('stream', 'ZSTD', encode, 'arrow-same');
+}
 const made = new Map();
 
 export async function arrowFile(name) {

@@ -11,11 +11,13 @@
  *   hyparquet-snappy, -none              page indexes, no lists
  *   nested                               what velta has no column for, and dates and unsigned numbers
  *   fixed                                vectors as bytes of a fixed length
+ *   frames-…                             a column of numbers in frames of zstd, right or damaged (zstd_frames.js)
  *   random-…, altered-…                  see parquet_random.mjs
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COLUMNS, DIMENSIONS, ROWS } from '../support/parquet_rows.js';
+import { ZSTD_FRAMES } from '../support/zstd_frames.js';
 import { alteredFile, randomFile } from './parquet_random.mjs';
 import { developmentPackage, temporaryFolder } from './tools.mjs';
 
@@ -119,6 +121,14 @@ const MAKERS = {
     fixed,
 };
 
+/** One page of 100 numbers in a frame of a kind. */
+async function frames(kind) {
+    const { parquetWriteBuffer } = await developmentPackage('hyparquet-writer');
+    const data = Array.from({ length: 100 }, (_, i) => BigInt(i));
+    const columnData = [{ name: 'id', type: 'INT64', data, encoding: 'PLAIN' }];
+    return Buffer.from(parquetWriteBuffer({ columnData, codec: 'ZSTD', compressors: { ZSTD: ZSTD_FRAMES[kind] } }));
+}
+
 const made = new Map();
 
 async function make(name) {
@@ -127,6 +137,7 @@ async function make(name) {
         const tools = { duckdb, arrow: (bytes, rows) => arrow('SNAPPY', undefined, bytes, rows) };
         return randomFile(first, Number(second), tools);
     }
+    if (kind === 'frames') return frames(first);
     if (kind === 'altered') return alteredFile(await parquetFile('arrow-snappy'), first);
     return Object.hasOwn(MAKERS, name) ? MAKERS[name]() : null;
 }

@@ -3,12 +3,13 @@
  * and files that are damaged at random.
  */
 import { expect } from 'chai';
-import { VeltaError, createDatabase, gt, init, key, required, vector } from 'velta';
+import { VeltaError, createDatabase, deleteDatabase, gt, init, key, open as openStored, required, vector } from 'velta';
 import { MemoryBudget, exportArrow, exportArrowStream, importArrow } from 'velta/arrow';
 import { figure, origin } from '../support/harness.js';
 import { COLUMNS, ROWS } from '../support/parquet_rows.js';
 import { randomFrom } from '../support/random.js';
 import { rejected, thrown } from '../support/thrown.js';
+import { askWorker, place, startWorker } from '../support/workers.js';
 
 const fetched = async (name) => fetch(`${origin}/ranges/${name}?id=${Math.random()}`);
 const bytesOf = async (name) => new Uint8Array(await (await fetched(name)).arrayBuffer());
@@ -464,6 +465,26 @@ describe('exportArrow', function () {
     });
 });
 
+describe('Arrow in a worker', () => {
+    it('into a stored database and out of it', async () => {
+        const worker = await startWorker(new URL('realms/arrow_worker.js', import.meta.url).href);
+        const [name, options] = await place();
+        const url = `${origin}/ranges/arrow-js-stream?id=${Math.random()}`;
+        const { bytes, ...told } = await askWorker(worker, { url, name, options, where: 'price >= 1240' });
+        const matches = expected.filter(({ price }) => price >= 1240);
+        const flagged = matches.filter(({ flag }) => flag);
+        expect(told).to.deep.equal({ rows: 40, rowsRead: ROWS, again: flagged.length, isMain: false });
+        const here = open();
+        await importArrow(here, bytes, { table: 'sent' });
+        expect(here.table('sent').all().toArray()).to.deep.equal(flagged);
+        const stored = await openStored(name, { ...options, mustExist: true });
+        expect(stored.table('rows').all().toArray()).to.deep.equal(matches);
+        expect(stored.table('again').all().toArray()).to.deep.equal(flagged);
+        await stored.close();
+        await deleteDatabase(name, options);
+    }).timeout(60_000);
+});
+
 describe('hostile bytes of Arrow', function () {
     this.timeout(120_000);
     before(() => init());
@@ -504,6 +525,36 @@ describe('hostile bytes of Arrow', function () {
         // A stream that ends after a whole message has the rows up to there.
         expect(await outcome(stream.slice(0, -8))).to.equal('rows');
         expect(await outcome(stream.slice(0, -16))).to.equal('CORRUPT');
+    });
+
+    it('frames of zstd that say what is not so, or say it in another way', async () => {
+        const take = async (kind) => {
+            const db = open();
+            const budget = new MemoryBudget();
+            try {
+                await importArrow(db, await bytesOf(`packed-as-${kind}`), { table: 'rows', budget });
+                return db.table('rows').where(`number = ${0x0101010101010101n}`).count() === 20_000;
+            } finally {
+                expect(budget.memoryStats().usedBytes, kind).to.equal(0);
+                expect(budget.memoryStats().peakBytes, kind).to.be.below(1 << 20);
+                await db.close();
+            }
+        };
+        const refusals = {
+            truncated: /ends early/,
+            magic: /no frame of zstd/,
+            longer: /damaged/,
+            shorter: /less than it says/,
+            more: /more than it says/,
+            dictionary: /needs a dictionary/,
+            checksum: /checksum differs/,
+            bomb: /more than it says/,
+        };
+        for (const [kind, message] of Object.entries(refusals)) {
+            await rejected('CORRUPT', message, take(kind));
+            expect(await take('two'), `after ${kind}`).to.equal(true);
+        }
+        expect(await take('window')).to.equal(true);
     });
 
     for (const name of ['own-file', 'own-stream', 'arrow-types', 'arrow-dictionaries', 'packed-lz4', 'packed-zstd']) {

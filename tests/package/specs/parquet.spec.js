@@ -206,6 +206,35 @@ describe('damaged files', function () {
     this.timeout(120_000);
     const CODES = ['read', 'CORRUPT', 'UNSUPPORTED', 'LIMIT', 'OVER_BUDGET', 'DIMENSIONS', 'NOT_NULL', 'NOT_FOUND'];
 
+    it('frames of zstd that say what is not so, or say it in another way', async () => {
+        const refusals = {
+            truncated: /ends early/,
+            empty: /ends early|less than it says/,
+            magic: /no frame of zstd/,
+            longer: /damaged/,
+            shorter: /less than it says/,
+            more: /more than it says/,
+            dictionary: /needs a dictionary/,
+            checksum: /checksum differs/,
+            bomb: /more than it says/,
+        };
+        const read = async (kind) => {
+            const budget = new MemoryBudget();
+            try {
+                return await new StreamingParquetReader(address(`frames-${kind}`), { budget }).readColumn('id');
+            } finally {
+                expect(budget.memoryStats().usedBytes, kind).to.equal(0);
+                expect(budget.memoryStats().peakBytes, kind).to.be.below(1 << 20);
+            }
+        };
+        const ids = BigInt64Array.from({ length: 100 }, (_, i) => BigInt(i));
+        for (const [kind, message] of Object.entries(refusals)) {
+            await rejected('CORRUPT', message, read(kind));
+            expect(await read('two'), `after ${kind}`).to.deep.equal(ids);
+        }
+        expect(await read('window')).to.deep.equal(ids);
+    });
+
     for (const name of ['duckdb-snappy', 'duckdb-zstd', 'duckdb-gzip', 'duckdb-v2', 'duckdb-lz4', 'arrow-none']) {
         it(`${name}: each is read or refused with a code, within the budget and soon`, async () => {
             const bytes = await bytesOf(name);

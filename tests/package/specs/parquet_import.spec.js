@@ -9,7 +9,7 @@ import { origin } from '../support/harness.js';
 import { COLUMNS, DIMENSIONS, ROWS, expectedColumn, plain } from '../support/parquet_rows.js';
 import { errorOf } from '../support/random.js';
 import { rejected, thrown } from '../support/thrown.js';
-import { startWorker } from '../support/workers.js';
+import { askWorker, startWorker } from '../support/workers.js';
 
 const address = (name, query = '') => `${origin}/ranges/${name}?id=${Math.random()}&${query}`;
 const SCHEMA = {
@@ -217,7 +217,7 @@ describe('importParquet into a table that it makes', function () {
         const database = createDatabase();
         const run = (more) => importParquet(address('arrow-none'), { database, table: 'made', ...more });
         await rejected('INVALID', /key/, run({ key: 'price' }));
-        await rejected('INVALID', /key/, run({ key: 'absent' }));
+        await rejected('UNKNOWN_COLUMN', /key/, run({ key: 'absent' }));
         await rejected('NOT_FOUND', /absent/, run({ columns: ['absent'] }));
         await rejected('SYNTAX', undefined, run({ where: 'small =' }));
         await rejected('TYPE', /no vector/, run({ vector: 'small' }));
@@ -239,17 +239,8 @@ describe('in a worker', () => {
     it('the reader, importParquet and the search over what came', async () => {
         const worker = await startWorker(new URL('realms/parquet_worker.js', import.meta.url).href);
         const query = COLUMNS.embedding[1](4970);
-        const answer = new Promise((done, failed) => {
-            const receive = (data) => {
-                if (data.isReady) worker.postMessage({ url: address('arrow-snappy'), where: 'price > 1240', query });
-                else if (data.error) failed(new Error(data.error));
-                else done(data);
-            };
-            if (typeof worker.on === 'function') worker.on('message', receive).on('error', failed);
-            else Object.assign(worker, { onmessage: ({ data }) => receive(data), onerror: failed });
-        });
-        const { rows, nearest, isMain, names, bytesFetched, progress } = await answer;
-        await worker.terminate();
+        const asked = { url: address('arrow-snappy'), where: 'price > 1240', query };
+        const { rows, nearest, isMain, names, bytesFetched, progress } = await askWorker(worker, asked);
         expect([rows, nearest < 1e-6, isMain]).to.deep.equal([39, true, false]);
         expect(names).to.deep.equal(expectedColumn('name', [4961, 4962]));
         expect(bytesFetched).to.be.above(0);

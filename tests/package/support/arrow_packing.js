@@ -1,6 +1,6 @@
 /*
  * Packs bytes as frames that Arrow's buffers may be in, for tests of what unpacks them: LZ4 with real copies, which
- * reach into earlier blocks, and zstd's frame around bytes as they are.
+ * reach into earlier blocks, and zstd's frame around bytes as they are, or one byte for a block of its like.
  */
 const BLOCK = 1 << 16;
 
@@ -57,16 +57,18 @@ export function packLz4(bytes) {
     return Uint8Array.from(out);
 }
 
-/** A frame of zstd of blocks that are as they are. */
+/** A frame of zstd of blocks that are as they are, or that say one byte and how often it comes. */
 export function packZstd(bytes) {
     const size = new Uint8Array(4);
     new DataView(size.buffer).setUint32(0, bytes.length, true);
     const out = [0x28, 0xb5, 0x2f, 0xfd, 0xa0, ...size];
     for (let start = 0; start < bytes.length; start += BLOCK) {
         const end = Math.min(start + BLOCK, bytes.length);
-        const header = ((end - start) << 3) | (end === bytes.length ? 1 : 0);
+        const block = bytes.subarray(start, end);
+        const isRun = block.every((byte) => byte === block[0]);
+        const header = (block.length << 3) | (isRun ? 2 : 0) | (end === bytes.length ? 1 : 0);
         out.push(header & 255, (header >> 8) & 255, header >> 16);
-        for (const byte of bytes.subarray(start, end)) out.push(byte);
+        for (const byte of isRun ? block.subarray(0, 1) : block) out.push(byte);
     }
     return Uint8Array.from(out);
 }

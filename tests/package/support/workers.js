@@ -10,6 +10,24 @@ export async function startWorker(script = import.meta.resolve('velta/worker')) 
     return new threads.Worker(new URL(script));
 }
 
+/** What a worker of realms answers, once it is ready, to the one message that it gets; then it is ended. */
+export async function askWorker(worker, message) {
+    const answer = new Promise((done, failed) => {
+        const receive = (data) => {
+            if (data.isReady) worker.postMessage(message);
+            else if (data.error) failed(new Error(data.error));
+            else done(data);
+        };
+        if (typeof worker.on === 'function') worker.on('message', receive).on('error', failed);
+        else Object.assign(worker, { onmessage: ({ data }) => receive(data), onerror: failed });
+    });
+    try {
+        return await answer;
+    } finally {
+        await worker.terminate();
+    }
+}
+
 /** A name for a new stored database and where it goes. */
 export async function place(options = {}) {
     const directory = isNode ? { directory: await temporaryFolder() } : {};

@@ -1,13 +1,14 @@
 /**
- * Packed buffers of Arrow IPC: eight bytes of length, then a frame of LZ4 (ours) or zstd (fzstd's); a length of -1:
- * they are not packed. Whatever gives too little or too much is CORRUPT.
+ * Packed buffers of Arrow IPC: eight bytes of length, then a frame of LZ4 (ours) or zstd (imports/zstd.ts); a length of
+ * -1: they are not packed. Whatever gives too little or too much is CORRUPT.
  */
-import { decompress as unpackZstd } from 'fzstd';
 import { VeltaError } from '../errors.js';
+import type { ZstdUnpacker } from '../imports/zstd.js';
 import { corrupt } from './verify.js';
 
 const LZ4 = 0;
-const ZSTD = 1;
+/** The number of zstd among codecs. @internal */
+export const ZSTD = 1;
 const LZ4_MAGIC = 0x184d2204;
 const UNPACKED_BLOCK = 0x80000000;
 
@@ -88,24 +89,25 @@ function unpackLz4(packed: Uint8Array, out: Uint8Array): void {
 
 /**
  * Unpacks a buffer into as many bytes as its prefix says.
+ * @param zstd - loaded beforehand where the codec is zstd
  * @throws {VeltaError} CORRUPT, UNSUPPORTED
  * @internal
  */
-export function unpack(codec: number, packed: Uint8Array, length: number): Uint8Array {
+export function unpack(codec: number, packed: Uint8Array, length: number, zstd: ZstdUnpacker | null): Uint8Array {
     if (length === 0) return new Uint8Array(0);
     const data = packed.subarray(8);
-    const out = new Uint8Array(length);
     if (codec === LZ4) {
+        const out = new Uint8Array(length);
         unpackLz4(data, out);
         return out;
     }
-    if (codec !== ZSTD) throw new VeltaError('UNSUPPORTED', `the Arrow data is packed by a codec of number ${codec}`);
-    let bytes: Uint8Array;
-    try {
-        bytes = unpackZstd(data, out);
-    } catch (error) {
-        throw corrupt(`a buffer cannot be unpacked (zstd: ${String(error)})`, error);
+    if (codec !== ZSTD || zstd === null) {
+        throw new VeltaError('UNSUPPORTED', `the Arrow data is packed by a codec of number ${codec}`);
     }
-    if (bytes.length !== length) throw exceeds();
-    return bytes;
+    try {
+        return zstd(data, length);
+    } catch (error) {
+        if (error instanceof VeltaError) throw error;
+        throw corrupt(`a buffer cannot be unpacked (zstd: ${(error as Error).message})`, error);
+    }
 }

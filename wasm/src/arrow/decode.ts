@@ -17,7 +17,8 @@ import { decodeSchema } from '@uwdata/flechette/src/decode/schema.js';
 import { VeltaError, quoted } from '../errors.js';
 import type { Allocation, MemoryBudget } from '../ranges/memory_budget.js';
 import type { ColumnData } from '../values.js';
-import { unpack, unpackedLength } from './compression.js';
+import { type ZstdUnpacker, zstdUnpacker } from '../imports/zstd.js';
+import { ZSTD, unpack, unpackedLength } from './compression.js';
 import type { Message } from './messages.js';
 import { Type, columnTypeOf, typeName } from './types.js';
 import { DICTIONARY, RECORDS, SCHEMA, corrupt } from './verify.js';
@@ -124,8 +125,10 @@ class Buffers {
     readonly #budget: MemoryBudget;
     readonly #unpacked = new Map<number, Uint8Array>();
     readonly #held: Allocation[] = [];
+    readonly #zstd: ZstdUnpacker | null;
 
-    constructor(batch: Omit<ArrowBatch, 'body'>, body: Uint8Array, budget: MemoryBudget) {
+    constructor(batch: Omit<ArrowBatch, 'body'>, body: Uint8Array, budget: MemoryBudget, zstd: ZstdUnpacker | null) {
+        this.#zstd = zstd;
         this.#batch = batch;
         this.#body = body;
         this.#budget = budget;
@@ -148,9 +151,16 @@ class Buffers {
         const wanted = unpackedLength(bytes);
         if (wanted === null) return bytes.subarray(8);
         this.#held.push(this.#budget.allocate(wanted, 'an unpacked buffer of Arrow'));
-        const unpacked = unpack(compression.codec, bytes, wanted);
-        this.#unpacked.set(index, unpacked);
-        return unpacked;
+        // Both lie in the memory of zstd's module while it runs.
+        const inside = compression.codec === ZSTD ? length + wanted : 0;
+        const room = this.#budget.allocate(inside, 'unpacking a buffer of Arrow');
+        try {
+            const unpacked = unpack(compression.codec, bytes, wanted, this.#zstd);
+            this.#unpacked.set(index, unpacked);
+            return unpacked;
+        } finally {
+            room.release();
+        }
     }
 
     release(): void {
@@ -480,6 +490,8 @@ export class ArrowDecoder {
     /** Of the fields that are wanted, by their number. */
     readonly #dictionaries = new Map<number, unknown[]>();
     #wanted: ReadonlySet<number> = new Set();
+    /** Loaded when the first message comes that is packed so. */
+    #zstd: ZstdUnpacker | null = null;
     #schema: ArrowSchema | null = null;
 
     constructor(budget: MemoryBudget) {
@@ -503,8 +515,9 @@ export class ArrowDecoder {
     }
 
     /** Takes a message: a record batch is given, a schema or a dictionary kept. @throws {VeltaError} */
-    take(message: Message): Batch | null {
+    async take(message: Message): Promise<Batch | null> {
         const content = contentOf(message);
+        if (this.#zstd === null && isPackedByZstd(content)) this.#zstd = await zstdUnpacker();
         if (message.kind === SCHEMA) {
             if (this.#schema !== null) throw corrupt('it has two schemas');
             this.#schema = schemaOf(content as ArrowSchema);
@@ -526,7 +539,7 @@ export class ArrowDecoder {
         });
         if (numbers.length === 0) return;
         this.#held.push(this.#budget.allocate(message.bytes.length, 'a dictionary of Arrow'));
-        const buffers = new Buffers(data, body, this.#budget);
+        const buffers = new Buffers(data, body, this.#budget, this.#zstd);
         try {
             for (const number of numbers) {
                 const { name, type } = fields[number] as ArrowField;
@@ -553,7 +566,7 @@ export class ArrowDecoder {
         if (rows < 0 || rows > MOST_ROWS || parts.some((part) => part.length !== rows)) {
             throw corrupt('a column of a batch has another length than the batch');
         }
-        const buffers = new Buffers(batch, batch.body, this.#budget);
+        const buffers = new Buffers(batch, batch.body, this.#budget, this.#zstd);
         try {
             checkBacked(batch, parts, buffers, this.#wanted);
         } catch (error) {
@@ -605,6 +618,11 @@ function contentOf(message: Message): ArrowSchema | ArrowBatch | ArrowDictionary
     }
     if (content === undefined) throw corrupt('a message is empty');
     return content;
+}
+
+function isPackedByZstd(content: ArrowSchema | ArrowBatch | ArrowDictionary): boolean {
+    const { compression } = 'data' in content ? content.data : (content as Partial<ArrowBatch>);
+    return compression?.codec === ZSTD;
 }
 
 function schemaOf(schema: ArrowSchema): ArrowSchema {

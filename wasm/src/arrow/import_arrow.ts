@@ -170,7 +170,7 @@ class ArrowImporter {
         try {
             for await (const message of messagesOf(source, this.#budget, this.#options.signal)) {
                 try {
-                    this.#message(message);
+                    await this.#message(message);
                 } finally {
                     message.release();
                 }
@@ -193,9 +193,9 @@ class ArrowImporter {
         };
     }
 
-    #message(message: Message): void {
+    async #message(message: Message): Promise<void> {
         checkSignal(this.#options.signal);
-        const batch = this.#decoder.take(message);
+        const batch = await this.#decoder.take(message);
         this.#bytes = Math.max(this.#bytes, message.end);
         if (this.#file === null) this.#plan();
         if (batch === null) return;

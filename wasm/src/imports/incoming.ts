@@ -27,16 +27,19 @@ export interface Incoming {
 export interface IncomingColumns<C extends Incoming> {
     /** What the file is, for messages: "the Arrow data". */
     readonly source: string;
-    /** Those that there are types for. */
     readonly names: readonly string[];
-    /** @throws {VeltaError} NOT_FOUND, UNSUPPORTED naming the column */
-    find(name: string): C;
+    /**
+     * @param as - the type that is wanted, for files that leave a choice
+     * @throws {VeltaError} NOT_FOUND, UNSUPPORTED, TYPE naming the column
+     */
+    find(name: string, as?: ColumnType): C;
 }
 
 /** Which columns go where. @internal */
 export interface ColumnChoice {
     readonly columns?: readonly string[] | Readonly<Record<string, string>> | undefined;
     readonly vector?: string | undefined;
+    readonly key?: string | undefined;
 }
 
 /** A column of the file and the one of the table that it goes to. @internal */
@@ -79,7 +82,7 @@ export function pairsForTable<C extends Incoming>(
         if (full === undefined) {
             throw new VeltaError('UNKNOWN_COLUMN', `table '${table.name}' has no column ${quoted(target)}`);
         }
-        const column = file.find(name);
+        const column = file.find(name, full.type);
         if (column.type !== null && column.type !== full.type) {
             const is = `column ${quoted(name)} of ${file.source} is ${column.type}`;
             throw new VeltaError('TYPE', `${is}, column '${target}' of the table ${full.type}`);
@@ -91,7 +94,7 @@ export function pairsForTable<C extends Incoming>(
 
 /**
  * The columns for a table that is not there yet: by default all that the file has.
- * @throws {VeltaError} INVALID, TYPE, and as `find`
+ * @throws {VeltaError} INVALID, TYPE, UNKNOWN_COLUMN (the key), and as `find`
  * @internal
  */
 export function pairsForNew<C extends Incoming>(file: IncomingColumns<C>, choice: ColumnChoice): Pair<C>[] {
@@ -100,13 +103,21 @@ export function pairsForNew<C extends Incoming>(file: IncomingColumns<C>, choice
         names.set(choice.vector, choice.vector);
     }
     if (names.size === 0) throw invalid(`${file.source} has no columns`);
+    const { key } = choice;
+    if (key !== undefined && !names.has(key)) {
+        throw new VeltaError('UNKNOWN_COLUMN', `there is no column ${quoted(key)} to be the key`);
+    }
     return Array.from(names, ([target, name]) => {
-        const column = file.find(name);
+        const column = file.find(name, name === choice.vector ? 'vector' : undefined);
         if (column.type === null) {
             throw new VeltaError('TYPE', `column ${quoted(name)} of ${file.source} has no type: make the table first`);
         }
         if (name === choice.vector && column.type !== 'vector') {
             throw new VeltaError('TYPE', `column ${quoted(name)} of ${file.source} is ${column.type}, and no vector`);
+        }
+        if (target === key && column.type !== 'int' && column.type !== 'string') {
+            const is = column.type === 'vector' ? 'a vector' : column.type;
+            throw invalid(`column ${quoted(target)} cannot be the key: it is ${is}`);
         }
         return { target, column };
     });
@@ -151,12 +162,8 @@ export function makeTable<C extends Incoming>(
             const text = `column ${quoted(column.name)} of ${file.source} has no vector to take the length from`;
             throw new VeltaError('DIMENSIONS', `${text}: make the table first`);
         }
-        if (target === key) throw invalid(`column ${quoted(target)} cannot be the key: it is a vector`);
         return [target, { type: 'vector', dimensions: length, required }];
     });
-    if (key !== undefined && !pairs.some(({ target }) => target === key)) {
-        throw new VeltaError('UNKNOWN_COLUMN', `there is no column ${quoted(key)} to be the key`);
-    }
     return db.table(name, Object.fromEntries(definitions));
 }
 
@@ -176,8 +183,14 @@ function nameAt(rest: string, names: readonly string[]): string | undefined {
     return names.filter(written).sort((a, b) => b.length - a.length)[0];
 }
 
-/** A table for a moment. */
-function withScratch<T>(schema: Schema, use: (table: Table) => T): T {
+/** The schema of a scratch table of columns: it needs one, whether or not a filter names any. @internal */
+export function scratchSchema(columns: readonly Pick<Incoming, 'name' | 'type'>[]): Record<string, ScalarType> {
+    const definitions = columns.map(({ name, type }) => [name, type as ScalarType] as const);
+    return Object.fromEntries(definitions.length > 0 ? definitions : [['unused', 'bool'] as const]);
+}
+
+/** A table for a moment. @internal */
+export function withScratch<T>(schema: Schema, use: (table: Table) => T): T {
     const scratch = createDatabase({ autoIndex: false });
     try {
         return use(scratch.table('rows', schema));
@@ -225,9 +238,7 @@ export function matching(
     rows: number,
 ): Uint32Array | null {
     if (where.trim() === '') return null;
-    const definitions = columns.map(({ name, type }) => [name, type as ScalarType] as const);
-    const schema = Object.fromEntries(definitions.length > 0 ? definitions : [['unused', 'bool'] as const]);
-    return withScratch(schema, (table) => {
+    return withScratch(scratchSchema(columns), (table) => {
         const data = columns.map(({ name }, i) => [name, values[i] as ColumnData] as const);
         table.insertColumns(Object.fromEntries(data), rows);
         const found = table.where(where).rows();

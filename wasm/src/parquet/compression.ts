@@ -1,9 +1,8 @@
 /**
  * Unpacks pages. Snappy is here, because the pure JavaScript of hyparquet can be made to run without end by a damaged
- * page; zstd is fzstd's, gzip and LZ4 are hyparquet-compressors'. Whatever they throw, or give too little or too much
- * of, is CORRUPT.
+ * page; gzip and LZ4 are hyparquet-compressors'; zstd (imports/zstd.ts) has to be loaded first, so a reader adds it to
+ * the caller's decompressors. Whatever they throw, or give too little or too much of, is CORRUPT.
  */
-import { decompress as unpackZstd } from 'fzstd';
 import { gunzip } from 'hyparquet-compressors/src/gzip.js';
 import { decompressLz4, decompressLz4Raw } from 'hyparquet-compressors/src/lz4.js';
 import { VeltaError } from '../errors.js';
@@ -50,7 +49,6 @@ function unpackSnappy(packed: Uint8Array, length: number): Uint8Array {
 
 const KNOWN: Readonly<Record<string, Decompressor>> = {
     SNAPPY: unpackSnappy,
-    ZSTD: (packed, length) => unpackZstd(packed, new Uint8Array(length)),
     GZIP: (packed, length) => gunzip(packed, new Uint8Array(length)),
     LZ4: decompressLz4,
     LZ4_RAW: decompressLz4Raw,

@@ -47,8 +47,10 @@ export class Cursor {
 
     /** An unsigned LEB128 of at most 32 bits. */
     varint(): number {
-        let value = 0;
-        for (let shift = 0; shift < 35; shift += 7) {
+        let value = this.byte();
+        if (value < 0x80) return value;
+        value &= 0x7f;
+        for (let shift = 7; shift < 35; shift += 7) {
             const byte = this.byte();
             value += (byte & 0x7f) * 2 ** shift;
             if (byte < 0x80) return value;
@@ -75,6 +77,10 @@ function unpackBits(bytes: Uint8Array, width: number, out: Numbers, from: number
     let buffer = 0;
     let bits = 0;
     let at = 0;
+    if (width === 1) {
+        for (let i = 0; i < count; i++) out[from + i] = ((bytes[i >> 3] as number) >> (i & 7)) & 1;
+        return;
+    }
     if (width <= 24) {
         const mask = (1 << width) - 1;
         for (let i = 0; i < count; i++) {
@@ -98,6 +104,9 @@ function unpackBits(bytes: Uint8Array, width: number, out: Numbers, from: number
         bits -= width;
     }
 }
+
+/** A loop fills runs up to this length sooner than a call does: levels of short lists are nothing else. */
+const SHORT_RUN = 16;
 
 /**
  * Runs of one value, and groups of eight packed ones: exactly as many numbers as `out` holds.
@@ -126,7 +135,8 @@ export function readHybrid(cursor: Cursor, width: number, out: Numbers): void {
             // A run of nothing is written by some at the end only; in between it would cost time for nothing.
             let value = 0;
             for (let i = 0; i < bytesOfValue; i++) value += cursor.byte() * 2 ** (8 * i);
-            out.fill(value, filled, filled + count);
+            if (count > SHORT_RUN) out.fill(value, filled, filled + count);
+            else for (let i = 0; i < count; i++) out[filled + i] = value;
             filled += count;
         }
     }

@@ -15,7 +15,8 @@
 import type { ColumnChunk, FileMetaData, SchemaElement } from 'hyparquet';
 import { parquetMetadata } from 'hyparquet/src/metadata.js';
 import { deserializeTCompactProtocol } from 'hyparquet/src/thrift.js';
-import { VeltaError } from '../errors.js';
+import { VeltaError, quoted } from '../errors.js';
+import type { Incoming, IncomingColumns } from '../imports/incoming.js';
 import type { ColumnType } from '../schema.js';
 import { corrupt } from './encodings.js';
 
@@ -352,4 +353,50 @@ function numberType(
     }
     const isUnsigned = logical?.type === 'INTEGER' ? !logical.isSigned : (converted ?? '').startsWith('UINT');
     return is('int', isUnsigned ? 'unsigned' : 'as is');
+}
+
+// ---- columns by name
+
+/** A column by name. @throws {VeltaError} NOT_FOUND, UNSUPPORTED @internal */
+export function columnNamed(footer: Footer, name: string): Column {
+    const column = footer.columns.find((each) => each.name === name);
+    if (column === undefined) {
+        const names = footer.columns.map((each) => each.name);
+        const listed = names.length > 12 ? `${names.slice(0, 12).join(', ')}, …` : names.join(', ');
+        throw new VeltaError('NOT_FOUND', `the Parquet file has no column ${quoted(name)}; there are ${listed}`);
+    }
+    if (column.type === null) {
+        throw new VeltaError('UNSUPPORTED', `column ${quoted(name)} of the Parquet file ${column.refusal}`);
+    }
+    return column;
+}
+
+/** The type that a column is decoded to. @throws {VeltaError} TYPE @internal */
+export function typeFor(column: Column, { vectors }: { readonly vectors?: readonly string[] | undefined }): ColumnType {
+    const type = column.type as ColumnType;
+    if (vectors === undefined || !vectors.includes(column.name) || type === 'vector') return type;
+    if (column.physical !== 'FIXED_LEN_BYTE_ARRAY' || column.typeLength % 4 !== 0) {
+        throw new VeltaError('TYPE', `column ${quoted(column.name)} of the Parquet file is ${type}, and no vector`);
+    }
+    return 'vector';
+}
+
+/** What it is in messages. @internal */
+export const SOURCE = 'the Parquet file';
+
+/** A column of the file as what is to be imported. @internal */
+export interface ParquetIncoming extends Incoming {
+    readonly type: ColumnType;
+    readonly of: Column;
+}
+
+/** The file's columns, those that are refused included. @internal */
+export function incomingColumns(footer: Footer): IncomingColumns<ParquetIncoming> {
+    const find = (name: string, as?: ColumnType): ParquetIncoming => {
+        const of = columnNamed(footer, name);
+        const type = typeFor(of, { vectors: as === 'vector' ? [name] : [] });
+        const dimensions = type === 'vector' && of.type !== 'vector' ? of.typeLength / 4 : 0;
+        return { name, type, dimensions, required: false, of };
+    };
+    return { source: SOURCE, names: footer.columns.map(({ name }) => name), find };
 }

@@ -10,26 +10,33 @@
  * whatever fails before leaves no empty table behind.
  */
 import { Database } from '../database.js';
-import { VeltaError, checkOptions, describe, invalid, quoted } from '../errors.js';
-import { pick } from '../imports/incoming.js';
+import { checkOptions, describe, invalid, quoted } from '../errors.js';
 import type { Filter } from '../filter.js';
+import {
+    type IncomingColumns,
+    type Pair,
+    checkDimensions,
+    makeTable,
+    pairsForNew,
+    pairsForTable,
+    pick,
+    whereText,
+} from '../imports/incoming.js';
 import type { MemoryBudget } from '../ranges/memory_budget.js';
 import type { RangeClientOptions } from '../ranges/range_client.js';
 import { cancelled } from '../ranges/source.js';
-import type { ColumnDefinition, ColumnType, FullColumn, Schema } from '../schema.js';
+import type { FullColumn, Schema } from '../schema.js';
 import { Table } from '../table.js';
 import type { ColumnData } from '../values.js';
 import type { Decompressor } from './compression.js';
-import type { Chunk, Column, Footer } from './footer.js';
-import { columnData, rowsOf } from './parquet_values.js';
-import { RowFilter, filterText } from './row_filter.js';
+import { type Chunk, type Column, type Footer, type ParquetIncoming, SOURCE, incomingColumns } from './footer.js';
+import { columnData } from './parquet_values.js';
+import { RowFilter } from './row_filter.js';
 import {
     type FilteredGroup,
     type HeldValues,
     type ParquetSource,
     StreamingParquetReader,
-    columnOf,
-    typeFor,
 } from './streaming_parquet_reader.js';
 
 /** How far an import is. */
@@ -112,69 +119,6 @@ const OPTIONS = [
     'client',
 ];
 
-/** A column of the file and the one of the table that it goes to. */
-interface Pair {
-    readonly target: string;
-    readonly type: ColumnType;
-    /** Of vectors; 0: the first rows say. */
-    readonly dimensions: number;
-    readonly column: Column;
-}
-
-/** The file's columns by the table's, as the options say; null where they say nothing. */
-function namesOf({ columns }: ImportParquetOptions): Map<string, string> | null {
-    if (columns === undefined) return null;
-    if (Array.isArray(columns)) return new Map((columns as readonly string[]).map((name) => [name, name]));
-    if (typeof columns === 'object' && columns !== null) return new Map(Object.entries(columns));
-    throw invalid(`importParquet: columns is an array or an object of names, not ${describe(columns)}`);
-}
-
-/** For a table that is there. @throws {VeltaError} UNKNOWN_COLUMN, NOT_FOUND, TYPE, INVALID */
-function pairsOfTable(table: Table, options: ImportParquetOptions, footer: Footer): Pair[] {
-    const { schema } = table;
-    const shared = Object.keys(schema).filter((name) => footer.columns.some((each) => each.name === name));
-    const names = namesOf(options) ?? new Map(shared.map((name) => [name, name]));
-    if (options.vector !== undefined) {
-        const targets = Object.keys(schema).filter((name) => schema[name]?.type === 'vector');
-        if (targets.length !== 1) throw invalid('importParquet: vector needs a table with one vector column');
-        names.set(targets[0] as string, options.vector);
-    }
-    if (names.size === 0) throw invalid('importParquet: the file has none of the columns of the table');
-    return Array.from(names, ([target, name]) => {
-        const full = Object.hasOwn(schema, target) ? (schema[target] as FullColumn) : undefined;
-        if (full === undefined) {
-            throw new VeltaError('UNKNOWN_COLUMN', `table '${table.name}' has no column ${quoted(target)}`);
-        }
-        const column = columnOf(footer, name);
-        const type = typeFor(column, { vectors: full.type === 'vector' ? [name] : [] });
-        if (type !== full.type) {
-            const is = `column ${quoted(name)} of the Parquet file is ${type}`;
-            throw new VeltaError('TYPE', `${is}, column '${target}' of the table ${full.type}`);
-        }
-        return { target, type, dimensions: full.type === 'vector' ? full.dimensions : 0, column };
-    });
-}
-
-/** For a table that is to be made. @throws {VeltaError} NOT_FOUND, UNSUPPORTED, TYPE, INVALID */
-function pairsOfFile(options: ImportParquetOptions, footer: Footer): Pair[] {
-    const { vector, key } = options;
-    const all = footer.columns.filter(({ type }) => type !== null).map(({ name }) => [name, name] as const);
-    const names = namesOf(options) ?? new Map(all);
-    if (vector !== undefined && !Array.from(names.values()).includes(vector)) names.set(vector, vector);
-    if (names.size === 0) throw invalid('importParquet: no columns are named');
-    const pairs = Array.from(names, ([target, name]): Pair => {
-        const column = columnOf(footer, name);
-        const type = typeFor(column, { vectors: name === vector ? [name] : [] });
-        const isFixed = type === 'vector' && column.type !== 'vector';
-        return { target, type, dimensions: isFixed ? column.typeLength / 4 : 0, column };
-    });
-    const keyed = pairs.find(({ target }) => target === key);
-    if (key !== undefined && keyed?.type !== 'int' && keyed?.type !== 'string') {
-        throw invalid(`importParquet: the key is an int or string column of the new table, not ${describe(key)}`);
-    }
-    return pairs;
-}
-
 /** How long the lists of a column are, as far as their numbers tell where all are equally long; else 0. */
 function listLength({ groups }: Footer, { leaf }: Column): number {
     let lists = 0;
@@ -193,14 +137,15 @@ class Importer {
     readonly #options: ImportParquetOptions;
     readonly #where: string;
     #table: Table | null;
-    #pairs: readonly Pair[] = [];
+    #file: IncomingColumns<ParquetIncoming> | null = null;
+    #pairs: readonly Pair<ParquetIncoming>[] = [];
     #written = 0;
 
     constructor(source: ParquetSource, options: ImportParquetOptions) {
         this.#options = options;
-        const { table, where = '', budget, signal, gapBytes, decompressors, client } = options;
+        const { table, where, budget, signal, gapBytes, decompressors, client } = options;
         this.#table = typeof table === 'string' ? presentTable(table, options) : table;
-        this.#where = filterText(where);
+        this.#where = whereText(where);
         const given = { budget, signal, gapBytes, decompressors, client };
         const set = Object.entries(given).filter(([, value]) => value !== undefined);
         this.reader = new StreamingParquetReader(source, Object.fromEntries(set));
@@ -208,9 +153,8 @@ class Importer {
 
     async run(): Promise<ImportResult> {
         const { footer, fileBytes } = await this.reader.load();
-        const table = this.#table;
-        this.#pairs = table === null ? pairsOfFile(this.#options, footer) : pairsOfTable(table, this.#options, footer);
-        const filter = await RowFilter.compile(this.#where, footer.columns, (name) => columnOf(footer, name));
+        this.#plan(footer);
+        const filter = new RowFilter(this.#where, footer);
         let looked = 0;
         const report = (rowsRead: number): void => this.#report(rowsRead, footer.rows, fileBytes);
         for await (const filtered of this.reader.filterGroups(footer, filter, undefined)) {
@@ -224,7 +168,7 @@ class Importer {
             report(group.startRow + group.rows);
         }
         report(footer.rows);
-        if (this.#table === null) this.#makeEmpty(footer);
+        this.#makeEmpty(footer);
         const { requests, bytesFetched } = this.reader.stats();
         return {
             table: this.#table,
@@ -236,6 +180,16 @@ class Importer {
             requests,
             selectivity: footer.rows === 0 ? 0 : this.#written / footer.rows,
         };
+    }
+
+    /** Which columns go where: of a table that is made, by default those that there are types for. */
+    #plan(footer: Footer): void {
+        const file = incomingColumns(footer);
+        const names = footer.columns.filter(({ type }) => type !== null).map(({ name }) => name);
+        const table = this.#table;
+        this.#pairs =
+            table === null ? pairsForNew({ ...file, names }, this.#options) : pairsForTable(table, file, this.#options);
+        this.#file = file;
     }
 
     #lastReport = -1;
@@ -253,58 +207,52 @@ class Importer {
     /** Writes the matching rows of a group. */
     async #group({ group, rows, places, values, known }: FilteredGroup, filter: RowFilter): Promise<void> {
         if (rows?.length === 0) return;
-        const here = this.#pairs.map(({ column, type }) => (type === 'vector' ? -1 : filter.columns.indexOf(column)));
-        const others = this.#pairs.filter((_, i) => here[i] === -1);
-        const vectors = others.filter(({ type }) => type === 'vector').map(({ column }) => column.name);
-        const columns = others.map(({ column }) => column);
+        const here = this.#pairs.map(({ column }) => {
+            return column.type === 'vector' ? -1 : filter.columns.findIndex(({ leaf }) => leaf === column.of.leaf);
+        });
+        const others = this.#pairs.filter((_, i) => here[i] === -1).map(({ column }) => column);
+        const vectors = others.filter(({ type }) => type === 'vector').map(({ name }) => name);
+        const columns = others.map(({ of }) => of);
         const fetched = await this.reader.readChunks(group, columns, rows, { vectors, known });
         try {
             let at = 0;
             const held = here.map((place) => (place < 0 ? (fetched[at++] as HeldValues) : null));
-            if (this.#table === null) {
-                this.#make(held.map((each, i) => each?.dimensions ?? this.#pairs[i]?.dimensions ?? 0));
-            }
+            const table = this.#tableFor(held.map((each) => each?.dimensions ?? 0));
+            const { schema } = table;
             const batch = this.#pairs.map((pair, i): [string, ColumnData] => {
+                const { target, column } = pair;
                 const own = held[i];
-                if (own) return [pair.target, this.#checked(pair, own)];
+                if (own) {
+                    checkDimensions(SOURCE, pair, schema[target] as FullColumn, own.dimensions);
+                    return [target, columnData(own.values, column.type)];
+                }
                 const { values: all } = values[here[i] as number] as HeldValues;
-                return [pair.target, columnData(places === null ? all : pick(all, places, 1), pair.type)];
+                return [target, columnData(places === null ? all : pick(all, places, 1), column.type)];
             });
-            this.#write(Object.fromEntries(batch), rows?.length ?? group.rows);
+            this.#write(table, Object.fromEntries(batch), rows?.length ?? group.rows);
         } finally {
             for (const each of fetched) each.release();
         }
     }
 
-    #checked({ target, type, dimensions, column }: Pair, held: HeldValues): ColumnData {
-        if (type === 'vector' && held.dimensions > 0 && held.dimensions !== dimensions && rowsOf(held) > 0) {
-            const has = `column '${column.name}' of the Parquet file has vectors of ${held.dimensions} elements`;
-            throw new VeltaError('DIMENSIONS', `${has}, column '${target}' of the table of ${dimensions}`);
+    /** The table; made where there is none yet, with vectors of these lengths. */
+    #tableFor(dimensions: readonly number[]): Table {
+        if (this.#table === null) {
+            const { table, database, key } = this.#options;
+            const file = this.#file as IncomingColumns<ParquetIncoming>;
+            this.#table = makeTable(database as Database, table as string, file, this.#pairs, dimensions, key);
         }
-        return columnData(held.values, type);
-    }
-
-    /** Makes the table, with vectors of these lengths. */
-    #make(dimensions: readonly number[]): void {
-        const { table: name, database, key } = this.#options;
-        this.#pairs = this.#pairs.map((pair, i) => ({ ...pair, dimensions: dimensions[i] as number }));
-        const schema = this.#pairs.map(({ target, type, dimensions: length }): [string, ColumnDefinition] => {
-            if (type === 'vector') return [target, { type, dimensions: length }];
-            return [target, target === key ? { type, key: true, required: true } : type];
-        });
-        this.#table = (database as Database).table(name as string, Object.fromEntries(schema));
+        return this.#table;
     }
 
     /** Makes a table that gets no rows, if the file says enough. */
     #makeEmpty(footer: Footer): void {
-        const dimensions = this.#pairs.map(({ type, dimensions: known, column }) => {
-            return type === 'vector' && known === 0 ? listLength(footer, column) : known;
-        });
-        if (this.#pairs.every(({ type }, i) => type !== 'vector' || dimensions[i] !== 0)) this.#make(dimensions);
+        const lengths = this.#pairs.map(({ column }) => column.dimensions || listLength(footer, column.of));
+        const isKnown = this.#pairs.every(({ column }, i) => column.type !== 'vector' || lengths[i] !== 0);
+        if (isKnown) this.#tableFor(lengths);
     }
 
-    #write(batch: Record<string, ColumnData>, rows: number): void {
-        const table = this.#table as Table;
+    #write(table: Table, batch: Record<string, ColumnData>, rows: number): void {
         if (this.#options.upsert === true) table.upsertColumns(batch, rows);
         else table.insertColumns(batch, rows);
         this.#written += rows;

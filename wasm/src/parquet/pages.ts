@@ -139,6 +139,8 @@ export class ColumnDecoder {
     #out: Targets | null = null;
     #valid: Uint8Array | null = null;
     #dictionary: Targets | null = null;
+    /** The dictionary's values as texts, each made when a row wants it. */
+    #texts: (string | undefined)[] = [];
     #filled = 0;
     /** The row after those that were seen. */
     #row = 0;
@@ -200,7 +202,15 @@ export class ColumnDecoder {
             throw corrupt(`a page says that it unpacks to ${String(length)} bytes`);
         }
         this.#charge(length, 'a page');
-        return unpack(chunk.codec, body, length, decompressors);
+        // Both lie in the memory of zstd's module while it runs.
+        const { budget, column } = this.#options;
+        const inside = chunk.codec === 'ZSTD' ? body.length + length : 0;
+        const room = budget.allocate(inside, `column '${column.name}', unpacking a page,`);
+        try {
+            return unpack(chunk.codec, body, length, decompressors);
+        } finally {
+            room.release();
+        }
     }
 
     #takeDictionary({ header, body }: RawPage): void {
@@ -211,10 +221,9 @@ export class ColumnDecoder {
         }
         const { column, type } = this.#options;
         const bytes = this.#unpacked(body, header.uncompressed_page_size);
-        this.#charge(bytes.length * 2 + count * 8, 'its dictionary');
-        const values = readPlain(new Cursor(bytes), column.physical, column.typeLength, count);
-        const targets = this.#targets(values);
-        this.#dictionary = type === 'string' ? (targets as Uint8Array[]).map(textOf) : targets;
+        this.#charge(bytes.length * 2 + count * (type === 'string' ? 16 : 8), 'its dictionary');
+        this.#dictionary = this.#targets(readPlain(new Cursor(bytes), column.physical, column.typeLength, count));
+        if (type === 'string') this.#texts = new Array<string | undefined>(count);
         this.#lasting.push(...this.#ofPage.splice(0));
     }
 
@@ -240,18 +249,11 @@ export class ColumnDecoder {
             v2 === undefined || header.type === 'DATA_PAGE'
                 ? this.#levelsV1(header, body, count)
                 : this.#levelsV2(header, body, count);
-        const { definitions, repetitions } = levels;
-        let present = count;
-        if (definitions !== null) {
-            present = 0;
-            for (const level of definitions) {
-                if (level > column.maxDefinition) throw corrupt('a level is too high');
-                if (level === column.maxDefinition) present++;
-            }
-        }
+        const present = levels.definitions === null ? count : countPresent(levels.definitions, column.maxDefinition);
         const values = this.#values(cursor, String(head.encoding), present);
+        const definitions = present === count ? null : levels.definitions;
         if (column.maxRepetition === 0) this.#fill(values, definitions, count);
-        else this.#fillLists(values as Float32Array, present === count ? null : definitions, repetitions as Uint8Array);
+        else this.#fillLists(values, definitions, levels.repetitions as Uint8Array);
         for (const each of this.#ofPage.splice(0)) each.release();
     }
 
@@ -317,10 +319,15 @@ export class ColumnDecoder {
         }
     }
 
-    #values(cursor: Cursor, encoding: string, count: number): Targets {
+    #values(cursor: Cursor, encoding: string, count: number): Values {
+        const isIndexed = encoding === 'RLE_DICTIONARY' || encoding === 'PLAIN_DICTIONARY';
+        return isIndexed ? this.#indexed(cursor, count) : { of: this.#own(cursor, encoding, count), places: null };
+    }
+
+    /** Values that the page holds itself. */
+    #own(cursor: Cursor, encoding: string, count: number): Targets {
         const { column, chunk, type } = this.#options;
         const { physical, typeLength } = column;
-        if (encoding === 'RLE_DICTIONARY' || encoding === 'PLAIN_DICTIONARY') return this.#looked(cursor, count);
         this.#charge(count * 8, 'values');
         switch (encoding) {
             case 'PLAIN':
@@ -354,18 +361,21 @@ export class ColumnDecoder {
         throw new VeltaError('UNSUPPORTED', `column '${column.name}' is encoded as ${encoding}`);
     }
 
-    /** Values by their place in the dictionary. */
-    #looked(cursor: Cursor, count: number): Targets {
+    /** Values by their places in the dictionary. */
+    #indexed(cursor: Cursor, count: number): Values {
         const dictionary = this.#dictionary;
         if (dictionary === null) throw corrupt('a page needs a dictionary that is not there');
-        this.#charge(count * 12, 'values');
+        this.#charge(count * 8, 'values');
         const places = new Uint32Array(count);
         if (count > 0) readHybrid(cursor, cursor.byte(), places);
-        const { length } = dictionary;
-        for (const place of places) if (place >= length) throw corrupt('a value is not in the dictionary');
-        const out = emptyLike(dictionary, count) as unknown[];
-        for (let i = 0; i < count; i++) out[i] = dictionary[places[i] as number];
-        return out as unknown as Targets;
+        let most = -1;
+        for (let i = 0; i < count; i++) if ((places[i] as number) > most) most = places[i] as number;
+        if (most >= dictionary.length) throw corrupt('a value is not in the dictionary');
+        return { of: dictionary, places };
+    }
+
+    #textAt(place: number): string {
+        return (this.#texts[place] ??= textOf((this.#dictionary as Uint8Array[])[place] as Uint8Array));
     }
 
     // ---- filling
@@ -388,25 +398,30 @@ export class ColumnDecoder {
         this.#valid[row] = 0;
     }
 
-    #fill(values: Targets, definitions: Uint8Array | null, count: number): void {
+    #fill(values: Values, definitions: Uint8Array | null, count: number): void {
         const { wanted, type } = this.#options;
-        if (type === 'vector') return this.#fillFixed(values as Uint8Array[], definitions, count);
-        const out = this.#output(values) as unknown[];
-        if (wanted === null && definitions === null && !Array.isArray(values) && 'set' in out) {
-            (out as unknown as Float64Array).set(values as Float64Array, this.#filled);
+        if (type === 'vector') return this.#fillFixed(values, definitions, count);
+        const { of, places } = values;
+        const out = this.#output(of);
+        if (wanted === null && definitions === null && !Array.isArray(of) && !Array.isArray(out)) {
+            copyInto(out, this.#filled, of, places, count);
             this.#filled += count;
             this.#row += count;
             return;
         }
-        const isText = type === 'string' && values.length > 0 && typeof values[0] !== 'string';
+        const isText = type === 'string';
         let bytes = 0;
         this.#each(definitions, count, (place, value) => {
             if (value < 0) return this.#markNull(place);
-            const found = values[value];
+            if (isText && places !== null) {
+                (out as string[])[place] = this.#textAt(places[value] as number);
+                return;
+            }
+            const found = of[places === null ? value : (places[value] as number)];
             if (found instanceof Uint8Array) bytes += found.length;
-            if (isText) out[place] = textOf(found as Uint8Array);
+            if (isText) (out as string[])[place] = textOf(found as Uint8Array);
             // A copy, so that the page is not kept for it.
-            else out[place] = found instanceof Uint8Array ? found.slice() : found;
+            else (out as unknown[])[place] = found instanceof Uint8Array ? found.slice() : found;
         });
         if (bytes > 0) this.#charge(bytes * (isText ? 2 : 1), 'its values', this.#lasting);
     }
@@ -414,6 +429,14 @@ export class ColumnDecoder {
     /** Calls for each wanted row of a page with its place in the result and its value's; -1: NULL. */
     #each(definitions: Uint8Array | null, count: number, use: (place: number, value: number) => void): void {
         const { wanted, column } = this.#options;
+        if (definitions === null && wanted !== null) {
+            const end = this.#row + count;
+            for (let row = wanted[this.#filled]; row !== undefined && row < end; row = wanted[this.#filled]) {
+                use(this.#filled++, row - this.#row);
+            }
+            this.#row = end;
+            return;
+        }
         let value = 0;
         for (let i = 0; i < count; i++) {
             const isThere = definitions === null || definitions[i] === column.maxDefinition;
@@ -444,10 +467,10 @@ export class ColumnDecoder {
     }
 
     /** Vectors as bytes of a fixed length, which are float32. */
-    #fillFixed(values: Uint8Array[], definitions: Uint8Array | null, count: number): void {
+    #fillFixed({ of, places }: Values, definitions: Uint8Array | null, count: number): void {
         this.#each(definitions, count, (place, value) => {
             if (value < 0) return this.#markNull(place);
-            const bytes = values[value] as Uint8Array;
+            const bytes = (of as Uint8Array[])[places === null ? value : (places[value] as number)] as Uint8Array;
             const out = this.#vectors(bytes.length / FLOATS);
             new Uint8Array(out.buffer).set(bytes, place * bytes.length);
         });
@@ -457,7 +480,7 @@ export class ColumnDecoder {
      * Vectors as lists: level by level, because a list may go on from one page to the next.
      * @param definitions - null: every list has elements, and none is NULL
      */
-    #fillLists(values: Float32Array, definitions: Uint8Array | null, repetitions: Uint8Array): void {
+    #fillLists(values: Values, definitions: Uint8Array | null, repetitions: Uint8Array): void {
         const { maxDefinition } = this.#options.column;
         let value = 0;
         for (let i = 0; i < repetitions.length; i++) {
@@ -467,7 +490,8 @@ export class ColumnDecoder {
                 while (end < repetitions.length && repetitions[end] !== 0) end++;
                 this.#nextList();
                 if (definitions === null && end < repetitions.length) {
-                    this.#wholeList(values.subarray(value, value + end - i));
+                    if (this.#isWanted()) this.#takeList(values, value, end - i);
+                    this.#row++;
                     value += end - i;
                     i = end - 1;
                     continue;
@@ -477,7 +501,7 @@ export class ColumnDecoder {
             } else if (repetitions[i] !== 1 || this.#row === 0) {
                 throw corrupt('a list goes on that was not begun');
             }
-            this.#takeElement(level, values[value] as number);
+            this.#takeElement(level, elementAt(values, value));
             if (level === maxDefinition) value++;
         }
     }
@@ -492,9 +516,11 @@ export class ColumnDecoder {
         if (this.#row >= this.#options.groupRows) throw corrupt('a chunk has more rows than its group');
     }
 
-    #wholeList(elements: Float32Array): void {
-        if (this.#isWanted()) this.#vectors(elements.length).set(elements, this.#filled++ * elements.length);
-        this.#row++;
+    /** A list that lies in one page. */
+    #takeList(values: Values, start: number, length: number): void {
+        const out = this.#vectors(length);
+        const to = this.#filled++ * length;
+        for (let i = 0; i < length; i++) out[to + i] = elementAt(values, start + i);
     }
 
     /** An element of the list that is being read, or none: a NULL, or a list without any. */
@@ -554,6 +580,57 @@ export class ColumnDecoder {
         }
         return { values: values as ParquetValues, dimensions };
     }
+}
+
+/** Values of a page: `of` itself, or those of a dictionary at places. */
+interface Values {
+    readonly of: Targets;
+    readonly places: Uint32Array | null;
+}
+
+/** How many levels say that there is a value. @throws {VeltaError} CORRUPT */
+function countPresent(definitions: Uint8Array, most: number): number {
+    let present = 0;
+    for (let i = 0; i < definitions.length; i++) {
+        if (definitions[i] === most) present++;
+        else if ((definitions[i] as number) > most) throw corrupt('a level is too high');
+    }
+    return present;
+}
+
+type Plain = Float32Array | Float64Array | Uint8Array;
+
+function gather(out: Plain, at: number, from: Plain, places: Uint32Array): void {
+    for (let i = 0; i < places.length; i++) out[at + i] = from[places[i] as number] as number;
+}
+
+/** Copies `count` values to a place in an array of their kind. */
+function copyInto(
+    out: Exclude<Targets, readonly unknown[]>,
+    at: number,
+    from: Exclude<Targets, readonly unknown[]>,
+    places: Uint32Array | null,
+    count: number,
+): void {
+    if (places === null) {
+        (out as Float64Array).set(from as Float64Array, at);
+    } else if (from instanceof BigInt64Array) {
+        // By halves: a BigInt for each would be made and thrown away.
+        const halves = new Int32Array(from.buffer, from.byteOffset, from.length * 2);
+        const into = new Int32Array(out.buffer, out.byteOffset + at * 8, count * 2);
+        for (let i = 0; i < count; i++) {
+            const place = (places[i] as number) * 2;
+            into[2 * i] = halves[place] as number;
+            into[2 * i + 1] = halves[place + 1] as number;
+        }
+    } else {
+        gather(out as Plain, at, from, places);
+    }
+}
+
+/** An element of a list. */
+function elementAt({ of, places }: Values, value: number): number {
+    return (of as Float32Array)[places === null ? value : (places[value] as number)] as number;
 }
 
 interface Levels {

@@ -3,19 +3,15 @@
  *
  * The engine runs the filter, three times over with less each time: over the bounds of the row groups that the footer
  * has; over those of pages, where a group has page indexes; and over the values of the rows that are left, in a table
- * made for it. There is no second parser: which columns a filter names is learned by compiling it against a table
- * without them, and the engine says which it misses, and where.
+ * made for it. Which columns a filter names is asked of the engine too (imports/incoming.ts).
  *
  * Pages of different columns end at different rows. The blocks that bounds are looked at for are the pieces between all
  * ends of pages of all columns of the filter; a piece has of each column the bounds of the page that it lies in.
  */
-import { type Database, createDatabase } from '../database.js';
-import { VeltaError, describe, invalid } from '../errors.js';
-import { Filter } from '../filter.js';
+import { filterColumns, matching, scratchSchema, withScratch } from '../imports/incoming.js';
 import type { Allocation, MemoryBudget } from '../ranges/memory_budget.js';
-import type { ScalarType, Schema } from '../schema.js';
-import type { Table } from '../table.js';
-import type { Chunk, Column, Group } from './footer.js';
+import type { ColumnType } from '../schema.js';
+import { type Chunk, type Column, type Footer, type Group, incomingColumns } from './footer.js';
 import type { PagePlace } from './page_index.js';
 import type { ParquetValues } from './pages.js';
 import { columnData } from './parquet_values.js';
@@ -33,88 +29,15 @@ export type RowList = Uint32Array | null;
 const NULLS = 1;
 const VALUES = 2;
 
-/** A filter as text. @throws {VeltaError} INVALID @internal */
-export function filterText(where: string | Filter): string {
-    if (typeof where === 'string' || where instanceof Filter) return where.toString();
-    throw invalid(`a filter is a text or made by eq() and its kin, not ${describe(where)}`);
-}
-
-/** The name of a column at the beginning of a text, as the filter language writes it: the longest that fits. */
-function nameAt(rest: string, columns: readonly Column[]): string | undefined {
-    const written = (name: string): boolean =>
-        rest.startsWith(name) || rest.startsWith(`"${name.replaceAll('"', '""')}"`);
-    return columns
-        .map(({ name }) => name)
-        .filter(written)
-        .sort((a, b) => b.length - a.length)[0];
-}
-
-/** A table for a moment. */
-async function withTable<T>(schema: Schema, use: (table: Table) => T): Promise<T> {
-    let scratch: Database | null = null;
-    try {
-        scratch = createDatabase({ autoIndex: false });
-        return use(scratch.table('rows', schema));
-    } finally {
-        await scratch?.close();
-    }
-}
-
-/** A name that no column of the file has. */
-function unusedName(file: readonly Column[]): string {
-    let unused = 'unused';
-    while (file.some(({ name }) => name === unused)) unused += '_';
-    return unused;
-}
-
-/** The columns that a filter names. @throws {VeltaError} SYNTAX, UNKNOWN_COLUMN, TYPE as the engine does */
-function columnsOfFilter(
-    where: string,
-    table: Table,
-    file: readonly Column[],
-    find: (name: string) => Column,
-): Column[] {
-    const bytes = new TextEncoder().encode(where);
-    const found: Column[] = [];
-    for (;;) {
-        try {
-            table.where(where).count();
-            return found;
-        } catch (error) {
-            const isMissing = error instanceof VeltaError && error.code === 'UNKNOWN_COLUMN';
-            if (!isMissing || error.offset === undefined) throw error;
-            const name = nameAt(new TextDecoder().decode(bytes.subarray(error.offset)), file);
-            if (name === undefined || found.some((each) => each.name === name)) throw error;
-            const column = find(name);
-            if (column.type === 'vector') {
-                throw new VeltaError('TYPE', `a filter of a Parquet file cannot use '${name}', which is a vector`);
-            }
-            table.addColumn(name, column.type as ScalarType);
-            found.push(column);
-        }
-    }
-}
-
 /** A filter over the columns of a file. @internal */
 export class RowFilter {
     readonly columns: readonly Column[];
     readonly #where: string;
-    /** The schema of the tables that it runs over; they need a column, whatever the filter. */
-    readonly #schema: Record<string, ScalarType>;
 
-    private constructor(where: string, columns: readonly Column[], unused: string) {
-        this.#where = where;
-        this.columns = columns;
-        const definitions = columns.map(({ name, type }) => [name, type as ScalarType] as const);
-        this.#schema = Object.fromEntries(definitions.length > 0 ? definitions : [[unused, 'bool'] as const]);
-    }
-
-    /** @throws {VeltaError} SYNTAX, UNKNOWN_COLUMN, TYPE as the engine does, and what `find` throws */
-    static async compile(where: string, file: readonly Column[], find: (name: string) => Column): Promise<RowFilter> {
-        const unused = unusedName(file);
-        if (where.trim() === '') return new RowFilter('', [], unused);
-        const columns = await withTable({ [unused]: 'bool' }, (table) => columnsOfFilter(where, table, file, find));
-        return new RowFilter(where, columns, unused);
+    /** @throws {VeltaError} SYNTAX, UNKNOWN_COLUMN, TYPE as the engine does; UNSUPPORTED */
+    constructor(where: string, footer: Footer) {
+        this.#where = where.trim();
+        this.columns = filterColumns(where, incomingColumns(footer)).map(({ of }) => of);
     }
 
     /** Whether every row matches. */
@@ -123,8 +46,9 @@ export class RowFilter {
     }
 
     /** Which blocks may hold a match, by the bounds of the filter's columns in each. */
-    async #mayMatch(blocks: readonly (readonly Bounds[])[]): Promise<Uint32Array> {
-        const names = Object.keys(this.#schema);
+    #mayMatch(blocks: readonly (readonly Bounds[])[]): Uint32Array {
+        const schema = scratchSchema(this.columns);
+        const names = Object.keys(schema);
         const holds = new Uint8Array(blocks.length * names.length).fill(NULLS | VALUES);
         const data = this.columns.map(({ name, type }, c) => {
             const bounds = blocks.flatMap((block, i) => {
@@ -132,22 +56,22 @@ export class RowFilter {
                 holds[i * names.length + c] = (nulls ? NULLS : 0) | (values ? VALUES : 0);
                 return [low, high];
             });
-            return [name, columnData(bounds as ParquetValues, type as ScalarType)] as const;
+            return [name, columnData(bounds as ParquetValues, type as ColumnType)] as const;
         });
-        return withTable(this.#schema, (table) => {
+        return withScratch(schema, (table) => {
             table.insertColumns(Object.fromEntries(data), 2 * blocks.length);
             return table.zones(this.#where, holds);
         });
     }
 
     /** The groups that may hold a match, by the bounds in the footer. */
-    async groups(groups: readonly Group[]): Promise<Group[]> {
+    groups(groups: readonly Group[]): Group[] {
         const some = groups.filter(({ rows }) => rows > 0);
         if (this.isEmpty || some.length === 0) return some;
         const blocks = some.map(({ chunks, rows }) => {
             return this.columns.map((column) => boundsOf(column, (chunks[column.leaf] as Chunk).statistics, rows));
         });
-        return Array.from(await this.#mayMatch(blocks), (i) => some[i] as Group);
+        return Array.from(this.#mayMatch(blocks), (i) => some[i] as Group);
     }
 
     /**
@@ -155,11 +79,11 @@ export class RowFilter {
      * @param known - for each column of the filter; null where the group has no page indexes of it
      * @returns the rows, and what they are charged with, which the caller lets go
      */
-    async candidates(
+    candidates(
         group: Group,
         known: readonly (KnownPages | null)[],
         budget: MemoryBudget,
-    ): Promise<{ rows: RowList; held: Allocation | null }> {
+    ): { rows: RowList; held: Allocation | null } {
         const ofGroup = this.columns.map((column) => {
             return boundsOf(column, (group.chunks[column.leaf] as Chunk).statistics, group.rows);
         });
@@ -175,7 +99,7 @@ export class RowFilter {
                 return pages.bounds[at[c] as number] as Bounds;
             }),
         );
-        const left = await this.#mayMatch(blocks);
+        const left = this.#mayMatch(blocks);
         if (left.length === blocks.length) return { rows: null, held: null };
         const endOf = (i: number): number => begins[i + 1] ?? group.rows;
         const count = left.reduce((total, i) => total + endOf(i) - (begins[i] as number), 0);
@@ -187,15 +111,10 @@ export class RowFilter {
     }
 
     /** Of so many rows, the places of those that match; null: all. */
-    async matching(values: readonly ParquetValues[], rows: number): Promise<RowList> {
-        if (this.isEmpty) return null;
-        const data = this.columns.map(({ name, type }, i) => {
-            return [name, columnData(values[i] as ParquetValues, type as ScalarType)] as const;
+    matching(values: readonly ParquetValues[], rows: number): RowList {
+        const data = this.columns.map(({ type }, i) => {
+            return columnData(values[i] as ParquetValues, type as ColumnType);
         });
-        const found = await withTable(this.#schema, (table) => {
-            table.insertColumns(Object.fromEntries(data), rows);
-            return table.where(this.#where).rows();
-        });
-        return found.length === rows ? null : found;
+        return matching(this.#where, this.columns, data, rows);
     }
 }

@@ -15,13 +15,25 @@ import { type Allocation, MemoryBudget } from '../ranges/memory_budget.js';
 import { RangeClient, type RangeClientOptions } from '../ranges/range_client.js';
 import { LocalSource, type RangeSource, type RangeStats, type Tail } from '../ranges/source.js';
 import type { ColumnType } from '../schema.js';
+import { whereText } from '../imports/incoming.js';
+import { zstdUnpacker } from '../imports/zstd.js';
 import type { Decompressor } from './compression.js';
 import { corrupt } from './encodings.js';
-import { type Chunk, type Column, type Footer, type Group, type Span, footerLength, parseFooter } from './footer.js';
+import {
+    type Chunk,
+    type Column,
+    type Footer,
+    type Group,
+    type Span,
+    columnNamed,
+    footerLength,
+    parseFooter,
+    typeFor,
+} from './footer.js';
 import { type PagePlace, readPageStatistics, readPlaces, spansOf } from './page_index.js';
 import { ColumnDecoder, type ParquetValues, readPageAt } from './pages.js';
 import { concatenate, permute } from './parquet_values.js';
-import { type KnownPages, RowFilter, type RowList, filterText } from './row_filter.js';
+import { type KnownPages, RowFilter, type RowList } from './row_filter.js';
 import { boundsOf } from './statistics.js';
 
 /** Where a Parquet file is: an address, a range client, or its bytes. */
@@ -230,7 +242,7 @@ export class StreamingParquetReader {
     async readColumn(name: string, options: ReadValuesOptions = {}): Promise<ParquetValues> {
         checkOptions('readColumn', options, ['signal', 'vectors']);
         const { footer } = await this.load(options.signal);
-        const column = columnOf(footer, name);
+        const column = columnNamed(footer, name);
         const parts: HeldValues[] = [];
         try {
             for (const group of footer.groups) {
@@ -317,9 +329,9 @@ export class StreamingParquetReader {
      */
     async matchingRows(where: string | Filter, options: { readonly signal?: AbortSignal } = {}): Promise<Uint32Array> {
         checkOptions('matchingRows', options, ['signal']);
-        const text = filterText(where);
+        const text = whereText(where);
         const { footer } = await this.load(options.signal);
-        const filter = await RowFilter.compile(text, footer.columns, (name) => columnOf(footer, name));
+        const filter = new RowFilter(text, footer);
         const held: Allocation[] = [];
         const found: Uint32Array[] = [];
         try {
@@ -354,7 +366,7 @@ export class StreamingParquetReader {
         filter: RowFilter,
         signal: AbortSignal | undefined,
     ): AsyncGenerator<FilteredGroup, void, undefined> {
-        const groups = await filter.groups(footer.groups);
+        const groups = filter.groups(footer.groups);
         const begin = (group: Group | undefined): Promise<FilteredGroup> | null => {
             const filtered = group === undefined ? null : this.#filterGroup(group, filter, signal);
             filtered?.catch(() => undefined); // a failure waits for whoever awaits it
@@ -377,7 +389,7 @@ export class StreamingParquetReader {
         const release = (): void => held.splice(0).forEach((each) => each.release());
         try {
             const known = await this.#knownPages(group, filter.columns, signal, held);
-            const { rows: candidates, held: list } = await filter.candidates(group, known, this.budget);
+            const { rows: candidates, held: list } = filter.candidates(group, known, this.budget);
             if (list !== null) held.push(list);
             const places = new Map<Chunk, readonly PagePlace[]>();
             filter.columns.forEach(({ leaf }, i) => {
@@ -388,7 +400,7 @@ export class StreamingParquetReader {
             const values =
                 count === 0 ? [] : await this.readChunks(group, filter.columns, candidates, { signal, known: places });
             held.push(...values);
-            const found = count === 0 ? new Uint32Array(0) : await this.#matching(filter, values, count, held);
+            const found = count === 0 ? new Uint32Array(0) : this.#matching(filter, values, count, held);
             let rows = found;
             if (found === null) rows = candidates;
             else if (candidates !== null) rows = found.map((place) => candidates[place] as number);
@@ -399,12 +411,7 @@ export class StreamingParquetReader {
         }
     }
 
-    async #matching(
-        filter: RowFilter,
-        values: readonly HeldValues[],
-        rows: number,
-        held: { release(): void }[],
-    ): Promise<RowList> {
+    #matching(filter: RowFilter, values: readonly HeldValues[], rows: number, held: { release(): void }[]): RowList {
         if (filter.isEmpty) return null;
         held.push(this.budget.allocate(rows * 8, 'a list of rows'));
         return filter.matching(
@@ -462,6 +469,7 @@ export class StreamingParquetReader {
         const { vectors } = options;
         const signal = options.signal ?? this.#options.signal;
         const plans = await this.#plan(group, columns, wanted, signal, options.known ?? new Map());
+        const decompressors = await this.#decompressors(plans);
         const fetched = await this.#fetch(
             plans.flatMap(({ spans }) => spans),
             signal,
@@ -477,7 +485,7 @@ export class StreamingParquetReader {
                     type: typeFor(column, { vectors }),
                     dimensions: 0,
                     budget: this.budget,
-                    decompressors: this.#options.decompressors ?? {},
+                    decompressors,
                 });
                 const release = (): void => decoder.release();
                 try {
@@ -497,6 +505,13 @@ export class StreamingParquetReader {
         } finally {
             fetched.release();
         }
+    }
+
+    /** The caller's decompressors, and that of zstd where a chunk needs it. */
+    async #decompressors(plans: readonly Plan[]): Promise<Readonly<Record<string, Decompressor>>> {
+        const own = this.#options.decompressors ?? {};
+        if (Object.hasOwn(own, 'ZSTD') || plans.every(({ chunk }) => chunk.codec !== 'ZSTD')) return own;
+        return { ...own, ZSTD: await zstdUnpacker() };
     }
 
     /** Which spans of each chunk are needed: all of it, or the pages that hold wanted rows. */
@@ -611,32 +626,8 @@ function decodeSpan(decoder: ColumnDecoder, bytes: Uint8Array, firstRow: number 
     }
 }
 
-/** A column by name. @throws {VeltaError} NOT_FOUND, UNSUPPORTED @internal */
-export function columnOf(footer: Footer, name: string): Column {
-    const column = footer.columns.find((each) => each.name === name);
-    if (column === undefined) {
-        const names = footer.columns.map((each) => each.name);
-        const listed = names.length > 12 ? `${names.slice(0, 12).join(', ')}, …` : names.join(', ');
-        throw new VeltaError('NOT_FOUND', `the Parquet file has no column ${quoted(name)}; there are ${listed}`);
-    }
-    if (column.type === null) {
-        throw new VeltaError('UNSUPPORTED', `column ${quoted(name)} of the Parquet file ${column.refusal}`);
-    }
-    return column;
-}
-
 function columnsOf(footer: Footer, names: readonly string[] | undefined): Column[] {
     if (names === undefined) return footer.columns.filter(({ type }) => type !== null);
     if (!Array.isArray(names)) throw invalid(`columns must be an array of names, not ${describe(names)}`);
-    return Array.from(new Set(names as readonly string[]), (name) => columnOf(footer, name));
-}
-
-/** The type that a column is decoded to. @throws {VeltaError} TYPE @internal */
-export function typeFor(column: Column, { vectors }: { readonly vectors?: readonly string[] | undefined }): ColumnType {
-    const type = column.type as ColumnType;
-    if (vectors === undefined || !vectors.includes(column.name) || type === 'vector') return type;
-    if (column.physical !== 'FIXED_LEN_BYTE_ARRAY' || column.typeLength % 4 !== 0) {
-        throw new VeltaError('TYPE', `column ${quoted(column.name)} of the Parquet file is ${type}, and no vector`);
-    }
-    return 'vector';
+    return Array.from(new Set(names as readonly string[]), (name) => columnNamed(footer, name));
 }

@@ -33,7 +33,7 @@ function same(a, b, what) {
 }
 
 /** The job in a page at `url`, then the rest of it in another page. What was found. */
-async function runPage(browser, url, { storages = ['opfs', 'indexeddb'] } = {}) {
+async function runPage(browser, url, { storages = ['opfs', 'indexeddb'], hasFiles = true } = {}) {
     const name = `job-${Math.random().toString(36).slice(2)}`;
     const steps = async (list) => {
         const tab = await browser.open(url);
@@ -54,6 +54,7 @@ async function runPage(browser, url, { storages = ['opfs', 'indexeddb'] } = {}) 
     const before = await steps([
         ['first', name, kept],
         ['remote', `${name}-worker`, inWorker],
+        ...(hasFiles ? [['files']] : []),
     ]);
     const after = await steps([['second', name, kept]]);
     const [found] = before.map((result) => result.found);
@@ -61,10 +62,10 @@ async function runPage(browser, url, { storages = ['opfs', 'indexeddb'] } = {}) 
     return found;
 }
 
-async function served(browser, options, path = '/') {
+async function served(browser, options, path = '/', more = {}) {
     const site = await startServer(options);
     try {
-        return await runPage(browser, site.origin + path);
+        return await runPage(browser, site.origin + path, more);
     } finally {
         await site.close();
     }
@@ -125,6 +126,7 @@ async function runNode(engine, name, main) {
     const found = await step('first', 'job');
     same(await step('second', 'job'), found, 'what a second process found');
     same(await step('remote', 'job-worker'), found, 'what a worker found');
+    same(await step('files', 'job'), found, 'what came by way of files');
     return found;
 }
 
@@ -169,12 +171,15 @@ const FIXTURES = {
     'a single file, served': async (browser) => {
         const project = await projectOf('single', ['esbuild']);
         await node(project, 'build.mjs');
-        return served(browser, { root: project }, '/page.html');
+        return served(browser, { root: project }, '/page.html', { hasFiles: false });
     },
     'a single file, opened from the disk': async (browser) => {
         const project = await projectOf('single', ['esbuild']);
         await node(project, 'build.mjs');
-        return runPage(browser, pathToFileURL(join(project, 'page.html')).href, { storages: ['indexeddb'] });
+        return runPage(browser, pathToFileURL(join(project, 'page.html')).href, {
+            storages: ['indexeddb'],
+            hasFiles: false,
+        });
     },
     'import in Node 20': () => runNode('node20', 'node-esm', 'main.js'),
     'import in Node 24': () => runNode('node24', 'node-esm', 'main.js'),

@@ -54,7 +54,7 @@ async function serve(path) {
     const file = openSync(path);
     const { size } = statSync(path);
     const sent = { bytes: 0 };
-    const server = createServer((request, response) => {
+    const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
         const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
         const isPart = request.headers.range !== undefined;
         const start = from === '' ? (isPart ? Math.max(0, size - Number(to)) : 0) : Number(from);

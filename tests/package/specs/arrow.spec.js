@@ -5,7 +5,7 @@
 import { expect } from 'chai';
 import { VeltaError, createDatabase, deleteDatabase, gt, init, key, open as openStored, required, vector } from 'velta';
 import { MemoryBudget, exportArrow, exportArrowStream, importArrow } from 'velta/arrow';
-import { figure, origin } from '../support/harness.js';
+import { figure, isNode, origin } from '../support/harness.js';
 import { COLUMNS, ROWS } from '../support/parquet_rows.js';
 import { randomFrom } from '../support/random.js';
 import { rejected, thrown } from '../support/thrown.js';
@@ -468,7 +468,7 @@ describe('exportArrow', function () {
 describe('Arrow in a worker', () => {
     it('into a stored database and out of it', async () => {
         const worker = await startWorker(new URL('realms/arrow_worker.js', import.meta.url).href);
-        const [name, options] = await place();
+        const [name, options] = await place({ storage: isNode ? 'file' : 'indexeddb' });
         const url = `${origin}/ranges/arrow-js-stream?id=${Math.random()}`;
         const { bytes, ...told } = await askWorker(worker, { url, name, options, where: 'price >= 1240' });
         const matches = expected.filter(({ price }) => price >= 1240);

@@ -1,10 +1,10 @@
 /*
  * zstd's own decoder as a WebAssembly module of one function, for velta/parquet and velta/arrow.
  *
- * Its source (zstd of Debian's archive, .ci/fetch-source) is taken in whole, so that the linker keeps only what one-shot
- * unpacking needs. Nothing is allocated: the decoder's state is static, and the caller puts the packed bytes and the
- * room for the unpacked ones behind __heap_base, growing the memory where that is too small. Of the two forms of each
- * inner loop only the small one is kept, which costs no time here and a third of the module.
+ * Its source (zstd of Debian's archive, .ci/fetch-source) is taken in whole, so that the linker keeps only what
+ * one-shot unpacking needs. Nothing is allocated: the decoder's state is static, and the caller puts the packed bytes
+ * and the room for the unpacked ones behind __heap_base, growing the memory where that is too small. Of the two forms
+ * of each inner loop only the small one is kept, which costs no time here and saves a third of the module.
  *
  * A frame is unpacked straight into the caller's room: the window that it asks for reserves nothing, and what it says
  * of its size is a claim that the decoder compares with the room. Dictionaries are not known: a frame that names one

@@ -104,10 +104,5 @@ export function unpack(codec: number, packed: Uint8Array, length: number, zstd: 
     if (codec !== ZSTD || zstd === null) {
         throw new VeltaError('UNSUPPORTED', `the Arrow data is packed by a codec of number ${codec}`);
     }
-    try {
-        return zstd(data, length);
-    } catch (error) {
-        if (error instanceof VeltaError) throw error;
-        throw corrupt(`a buffer cannot be unpacked (zstd: ${(error as Error).message})`, error);
-    }
+    return zstd(data, length);
 }

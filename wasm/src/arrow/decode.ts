@@ -517,7 +517,7 @@ export class ArrowDecoder {
     /** Takes a message: a record batch is given, a schema or a dictionary kept. @throws {VeltaError} */
     async take(message: Message): Promise<Batch | null> {
         const content = contentOf(message);
-        if (this.#zstd === null && isPackedByZstd(content)) this.#zstd = await zstdUnpacker();
+        if (this.#zstd === null && isPackedByZstd(content)) this.#zstd = await zstdUnpacker(corrupt);
         if (message.kind === SCHEMA) {
             if (this.#schema !== null) throw corrupt('it has two schemas');
             this.#schema = schemaOf(content as ArrowSchema);

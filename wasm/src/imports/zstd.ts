@@ -9,8 +9,10 @@
 import { VeltaError } from '../errors.js';
 import { bytesOf } from '../probes.js';
 
-/** Unpacks frames of zstd into exactly so many bytes; throws an Error where they are no such frames. @internal */
+/** Unpacks frames of zstd into exactly so many bytes. @internal */
 export type ZstdUnpacker = (packed: Uint8Array, length: number) => Uint8Array;
+
+type Corrupt = (what: string) => VeltaError;
 
 interface Exports {
     readonly memory: WebAssembly.Memory;
@@ -42,7 +44,7 @@ function grow(memory: WebAssembly.Memory, bytes: number): void {
     }
 }
 
-function unpackerOf({ memory, unpack, __heap_base: base }: Exports): ZstdUnpacker {
+function unpackerOf({ memory, unpack, __heap_base: base }: Exports, corrupt: Corrupt): ZstdUnpacker {
     const start = base.value as number;
     return (packed, length) => {
         const out = Math.ceil((start + packed.length) / 16) * 16;
@@ -50,8 +52,10 @@ function unpackerOf({ memory, unpack, __heap_base: base }: Exports): ZstdUnpacke
         const bytes = new Uint8Array(memory.buffer);
         bytes.set(packed, start);
         const count = unpack(start, packed.length, out, length);
-        if (count < 0) throw new Error(ERRORS[-count] ?? `error ${-count}`);
-        if (count !== length) throw new Error('it unpacks to less than it says');
+        if (count !== length) {
+            const why = count < 0 ? (ERRORS[-count] ?? `error ${-count}`) : 'it unpacks to less than it says';
+            throw corrupt(`what zstd packed cannot be unpacked: ${why}`);
+        }
         return bytes.slice(out, out + length);
     };
 }
@@ -66,17 +70,18 @@ async function compile(): Promise<WebAssembly.Module> {
 
 /**
  * Gets what unpacks zstd.
+ * @param corrupt - makes the error for bytes that are no such frames
  * @throws {VeltaError} BAD_MODULE where its file is not there or may not run
  * @internal
  */
-export async function zstdUnpacker(): Promise<ZstdUnpacker> {
+export async function zstdUnpacker(corrupt: Corrupt): Promise<ZstdUnpacker> {
     try {
         compiled ??= compile();
         const module = await compiled;
         if (current === null || current.memory.buffer.byteLength > KEPT_BYTES) {
             current = (await WebAssembly.instantiate(module)).exports as unknown as Exports;
         }
-        return unpackerOf(current);
+        return unpackerOf(current, corrupt);
     } catch (cause) {
         compiled = null;
         const why = cause instanceof Error ? cause.message : String(cause);

@@ -511,7 +511,7 @@ export class StreamingParquetReader {
     async #decompressors(plans: readonly Plan[]): Promise<Readonly<Record<string, Decompressor>>> {
         const own = this.#options.decompressors ?? {};
         if (Object.hasOwn(own, 'ZSTD') || plans.every(({ chunk }) => chunk.codec !== 'ZSTD')) return own;
-        return { ...own, ZSTD: await zstdUnpacker() };
+        return { ...own, ZSTD: await zstdUnpacker(corrupt) };
     }
 
     /** Which spans of each chunk are needed: all of it, or the pages that hold wanted rows. */

@@ -127,7 +127,7 @@ const struct history_head *history_find(const struct history *history, uint32_t 
 
 void history_prefetch(const struct history *history, uint32_t row, uint32_t column) {
     if (history->head_capacity == 0) return;
-    __builtin_prefetch(&history->heads[(size_t)hash_integer(history_key(row, column)) & (history->head_capacity - 1)]);
+    simd_touch(&history->heads[(size_t)hash_integer(history_key(row, column)) & (history->head_capacity - 1)], 1);
 }
 
 /* ---- promises */

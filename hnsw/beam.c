@@ -181,7 +181,7 @@ static inline void gather_distances(const struct hnsw *index, struct hnsw_scratc
     size_t head = index->params_offset + sizeof(struct hnsw_params);
     for (uint32_t i = 0; i < n; i++) {
         rows[i] = hnsw_block(index, scratch->ids[i]);
-        hnsw_touch(rows[i], head);
+        simd_touch(rows[i], head);
     }
     index->simd->dot_codes_rows(scratch->probe.codes, rows, n, index->code_bytes, scratch->dots);
     for (uint32_t i = 0; i < n; i++) {
@@ -202,7 +202,7 @@ static inline uint32_t pool_gathered(const struct hnsw *index, struct hnsw_scrat
         uint32_t position = pool_insert(keys, &count, ef, key);
         if (count == ef) last = keys[count - 1];
         if (position < lowest) lowest = position;
-        hnsw_touch(scratch->rows[i] + index->links_offset + 64, 1);
+        simd_touch(scratch->rows[i] + index->links_offset + 64, 1);
     }
     scratch->pool_count = count;
     return lowest;

@@ -28,17 +28,6 @@ static inline float hnsw_key_distance(uint64_t key) {
     return distance;
 }
 
-/* Brings the lines of [from, from + bytes) near; a hint natively, loads in WebAssembly, which has no hint. */
-static inline void hnsw_touch(const uint8_t *from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += 64) {
-#if defined(__wasm__)
-        (void)*(const volatile uint8_t *)(from + at);
-#else
-        __builtin_prefetch(from + at);
-#endif
-    }
-}
-
 /*
  * Inserts into ascending keys[0..*count), at most `capacity` kept; returns the position, or `capacity` when the key is
  * beyond the last of a full pool.

@@ -18,26 +18,35 @@ static float to_float(double value) {
     return (float)value;
 }
 
+struct hnsw_sums hnsw_sum_codes(const struct hnsw *index, const uint8_t *block) {
+    return (struct hnsw_sums){
+        .sum = (int32_t)index->simd->sum_codes(block, index->code_bytes),
+        .square = index->simd->dot_codes((const int8_t *)block, block, index->code_bytes),
+    };
+}
+
 /* |decoded|^2 of raw (not normalised) lo and step. */
-static double decoded_square(const struct hnsw *index, const uint8_t *codes, double lo, double step) {
-    double sum = (double)index->simd->sum_codes(codes, index->code_bytes);
-    double squares = (double)index->simd->dot_codes((const int8_t *)codes, codes, index->code_bytes);
+static double decoded_square(const struct hnsw *index, const struct hnsw_sums *sums, double lo, double step) {
     double n = (double)index->options.dimensions;
-    double square = n * lo * lo + 2.0 * lo * step * sum + step * step * squares;
+    double square = n * lo * lo + 2.0 * lo * step * (double)sums->sum + step * step * (double)sums->square;
     return square > 0.0 ? square : 0.0;
 }
 
-void hnsw_complete_params(const struct hnsw *index, uint8_t *block) {
-    struct hnsw_params *params = hnsw_params_of(index, block);
-    params->step_sum = params->step * (float)index->simd->sum_codes(block, index->code_bytes);
+static void complete_params(const struct hnsw *index, struct hnsw_params *params, const struct hnsw_sums *sums) {
+    params->step_sum = params->step * (float)sums->sum;
     if (index->options.metric == VELTA_L2) {
-        params->norm = to_float(decoded_square(index, block, (double)params->lo, (double)params->step));
+        params->norm = to_float(decoded_square(index, sums, (double)params->lo, (double)params->step));
     } else if (index->options.metric == VELTA_DOT) {
         params->norm = 0.0F;
     }
 }
 
-void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block) {
+void hnsw_complete_params(const struct hnsw *index, uint8_t *block) {
+    struct hnsw_sums sums = hnsw_sum_codes(index, block);
+    complete_params(index, hnsw_params_of(index, block), &sums);
+}
+
+struct hnsw_sums hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block) {
     const struct simd_kernels *simd = index->simd;
     size_t n = index->options.dimensions;
     struct hnsw_params *params = hnsw_params_of(index, block);
@@ -47,10 +56,11 @@ void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block) 
     float inverse = step > 0.0F ? 1.0F / step : 0.0F;
     if (!(inverse <= FLT_MAX)) step = inverse = 0.0F;
     simd->encode_codes(vector, n, lo, inverse, block);
+    struct hnsw_sums sums = hnsw_sum_codes(index, block);
     params->lo = lo;
     params->step = step;
     if (index->options.metric == VELTA_COSINE) {
-        double square = index->codes_only ? decoded_square(index, block, (double)lo, (double)step)
+        double square = index->codes_only ? decoded_square(index, &sums, (double)lo, (double)step)
                                           : (double)simd->dot_f32(vector, vector, n);
         float norm = to_float(sqrt(square));
         double inverse_norm = norm > 0.0F ? 1.0 / (double)norm : 0.0;
@@ -58,7 +68,8 @@ void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block) 
         params->lo = to_float((double)lo * inverse_norm);
         params->step = to_float((double)step * inverse_norm);
     }
-    hnsw_complete_params(index, block);
+    complete_params(index, params, &sums);
+    return sums;
 }
 
 void hnsw_decode_block(const struct hnsw *index, const uint8_t *block, float *out) {

@@ -20,8 +20,14 @@ static inline float hnsw_distance_of_dot(const struct hnsw_probe *probe, const s
     return (base + ends) + probe->dot_weight * (params->step * (float)dot);
 }
 
+/* Over the codes of a block. */
+struct hnsw_sums {
+    int32_t sum;
+    int32_t square; /* of their squares */
+};
+struct hnsw_sums hnsw_sum_codes(const struct hnsw *index, const uint8_t *block);
 /* Encodes a vector into a block: codes and params. Nothing else of the block changes. */
-void hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block);
+struct hnsw_sums hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block);
 /* What follows from codes, lo, step (and cosine's norm): step_sum and, for l2 and dot, norm. */
 void hnsw_complete_params(const struct hnsw *index, uint8_t *block);
 void hnsw_decode_block(const struct hnsw *index, const uint8_t *block, float *out);

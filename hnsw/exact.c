@@ -201,13 +201,13 @@ uint32_t hnsw_walk_next(struct hnsw_walk *walk, uint32_t *nodes, uint32_t max) {
 static void touch_vectors(const struct hnsw *index, const struct vector_view *view, const uint32_t *nodes,
                           uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
-        hnsw_touch(vector_view_row(view, index->row_of_node[nodes[i]]), view->row_stride);
+        simd_touch(vector_view_row(view, index->row_of_node[nodes[i]]), view->row_stride);
 }
 
 static void touch_codes(const struct hnsw *index, const uint32_t *nodes, uint32_t count) {
     size_t head = index->params_offset + sizeof(struct hnsw_params);
     for (uint32_t i = 0; i < count; i++)
-        hnsw_touch(hnsw_block(index, nodes[i]), head);
+        simd_touch(hnsw_block(index, nodes[i]), head);
 }
 
 void hnsw_scan_vectors(const struct hnsw *index, struct hnsw_task *task, struct hnsw_walk walk) {

@@ -123,7 +123,7 @@ static void visit(struct walk_state *walk, uint32_t matching, uint32_t count) {
     struct hnsw_scratch *scratch = index->scratch;
     size_t head = index->params_offset + sizeof(struct hnsw_params);
     for (uint32_t i = 0; i < count; i++)
-        hnsw_touch(hnsw_block(index, scratch->ids[i]), head);
+        simd_touch(hnsw_block(index, scratch->ids[i]), head);
     hnsw_distances_codes(index, &scratch->probe, scratch->ids, count, scratch->rows, scratch->dots, scratch->distances);
     scratch->nodes_visited += count;
     for (uint32_t i = 0; i < matching; i++) {
@@ -134,7 +134,7 @@ static void visit(struct walk_state *walk, uint32_t matching, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         if (scratch->distances[i] <= reach || walk->expansions < MIN_EXPANSIONS) {
             heap_push(walk, hnsw_key(scratch->distances[i], scratch->ids[i]));
-            hnsw_touch(scratch->rows[i] + index->links_offset + 64, 1);
+            simd_touch(scratch->rows[i] + index->links_offset + 64, 1);
         }
     }
 }
@@ -188,7 +188,7 @@ static void gather(struct walk_state *walk, uint32_t node, bool dense) {
     walk->expansions++;
     if (!dense) {
         for (uint32_t i = first_strange; i < strange; i++)
-            hnsw_touch(hnsw_block(index, walk->strange[i]) + index->links_offset, 2 + 6 * (size_t)index->options.m);
+            simd_touch(hnsw_block(index, walk->strange[i]) + index->links_offset, 2 + 6 * (size_t)index->options.m);
         for (uint32_t i = first_strange; i < strange && matching < TWO_HOP_IDS; i++) {
             matching = gather_through(walk, walk->strange[i], matching);
             /* Looked through to the end, it need not be again. */

@@ -287,7 +287,7 @@ void hnsw_add(struct hnsw *index, uint32_t row, const float *vector) {
     uint32_t node = take_node(index);
     uint8_t *block = hnsw_block(index, node);
     memset(block, 0, index->block_bytes);
-    hnsw_encode(index, vector, block);
+    (void)hnsw_encode(index, vector, block);
     index->row_of_node[node] = row;
     index->node_of_row[row] = node;
     index->flags[node] = 0;
@@ -296,18 +296,22 @@ void hnsw_add(struct hnsw *index, uint32_t row, const float *vector) {
     hnsw_mark(index, node, HNSW_DIRTY_CODES);
 }
 
-/* The way from the node's old codes (in the scratch probe) to its new ones, relative to the old spread. */
-static uint32_t measure_move(const struct hnsw *index, const uint8_t *old_codes, const struct hnsw_params *old,
-                             const uint8_t *block) {
-    const struct hnsw_params *now = (const void *)(block + index->params_offset);
+/* A block's params, and sums over its codes, before or after. */
+struct encoded {
+    struct hnsw_params params;
+    struct hnsw_sums sums;
+};
+
+/* The way from old codes to new ones, whose dot product is `codes_dot`, relative to the old spread. */
+static uint32_t measure_move(const struct hnsw *index, const struct encoded *old, const struct encoded *now,
+                             int32_t codes_dot) {
     double n = (double)index->options.dimensions;
     bool cosine = index->options.metric == VELTA_COSINE;
-    double old_lo = (double)old->lo, old_step = (double)old->step, lo = (double)now->lo, step = (double)now->step;
-    double old_sum = (double)index->simd->sum_codes(old_codes, index->code_bytes);
-    double sum = (double)index->simd->sum_codes(block, index->code_bytes);
-    double dot = (double)index->simd->dot_codes((const int8_t *)old_codes, block, index->code_bytes);
-    double old_square = (double)index->simd->dot_codes((const int8_t *)old_codes, old_codes, index->code_bytes);
-    double square = (double)index->simd->dot_codes((const int8_t *)block, block, index->code_bytes);
+    double old_lo = (double)old->params.lo, old_step = (double)old->params.step;
+    double lo = (double)now->params.lo, step = (double)now->params.step;
+    double old_sum = (double)old->sums.sum, old_square = (double)old->sums.square;
+    double sum = (double)now->sums.sum, square = (double)now->sums.square;
+    double dot = (double)codes_dot;
     double aa = n * old_lo * old_lo + 2.0 * old_lo * old_step * old_sum + old_step * old_step * old_square;
     double bb = n * lo * lo + 2.0 * lo * step * sum + step * step * square;
     double ab = n * old_lo * lo + old_lo * step * sum + lo * old_step * old_sum + old_step * step * dot;
@@ -320,20 +324,8 @@ static uint32_t measure_move(const struct hnsw *index, const uint8_t *old_codes,
     return way < 1.0 ? (uint32_t)(way * (double)HNSW_DRIFT_ONE) : HNSW_DRIFT_ONE;
 }
 
-void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
-    if (index->awaits_graph) hnsw_load_abandon(index);
-    uint32_t node = index->node_of_row[row];
-    uint8_t *block = hnsw_block(index, node);
-    hnsw_mark(index, node, HNSW_DIRTY_CODES);
-    if (!(index->flags[node] & HNSW_NODE_LINKED)) {
-        hnsw_encode(index, vector, block);
-        return;
-    }
-    uint8_t *old_codes = (uint8_t *)index->scratch->probe.codes;
-    struct hnsw_params old = *hnsw_params_of(index, block);
-    memcpy(old_codes, block, index->code_bytes);
-    hnsw_encode(index, vector, block);
-    uint32_t drift = index->drift[node] + measure_move(index, old_codes, &old, block);
+static void add_drift(struct hnsw *index, uint32_t node, uint32_t moved) {
+    uint32_t drift = index->drift[node] + moved;
     index->drift[node] = (uint16_t)(drift < UINT16_MAX ? drift : UINT16_MAX);
     if (drift >= DRIFT_FAR) {
         hnsw_repair_leave(index, node);
@@ -341,6 +333,24 @@ void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
     } else if (drift >= DRIFT_REPAIR && !(index->flags[node] & (HNSW_NODE_REPAIR | HNSW_NODE_TAIL))) {
         repair_enter(index, node);
     }
+}
+
+void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
+    if (index->awaits_graph) hnsw_load_abandon(index);
+    uint32_t node = index->node_of_row[row];
+    uint8_t *block = hnsw_block(index, node);
+    hnsw_mark(index, node, HNSW_DIRTY_CODES);
+    if (!(index->flags[node] & HNSW_NODE_LINKED)) {
+        (void)hnsw_encode(index, vector, block);
+        return;
+    }
+    uint8_t *old_codes = (uint8_t *)index->scratch->probe.codes;
+    struct encoded old = {.params = *hnsw_params_of(index, block), .sums = hnsw_sum_codes(index, block)};
+    memcpy(old_codes, block, index->code_bytes);
+    struct encoded now = {.sums = hnsw_encode(index, vector, block)};
+    now.params = *hnsw_params_of(index, block);
+    int32_t dot = index->simd->dot_codes((const int8_t *)old_codes, block, index->code_bytes);
+    add_drift(index, node, measure_move(index, &old, &now, dot));
 }
 
 void hnsw_remove(struct hnsw *index, uint32_t row) {
@@ -362,14 +372,12 @@ void hnsw_remove(struct hnsw *index, uint32_t row) {
 void hnsw_prefetch(const struct hnsw *index, uint32_t row, bool block) {
     if (row >= index->row_capacity) return;
     if (!block) {
-        __builtin_prefetch(&index->node_of_row[row]);
+        simd_touch(&index->node_of_row[row], 1);
     } else if (index->node_of_row[row] != HNSW_NO_NODE) {
         uint32_t node = index->node_of_row[row];
-        const uint8_t *codes = hnsw_block(index, node);
-        __builtin_prefetch(&index->flags[node]);
-        __builtin_prefetch(&index->drift[node]);
-        for (uint32_t i = 0; i < index->links_offset; i += 64)
-            __builtin_prefetch(codes + i);
+        simd_touch(&index->flags[node], 1);
+        simd_touch(&index->drift[node], 1);
+        simd_touch(hnsw_block(index, node), index->links_offset);
     }
 }
 

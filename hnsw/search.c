@@ -135,7 +135,7 @@ static uint32_t visit_gathered(const struct hnsw *index, struct hnsw_scratch *sc
     size_t head = index->params_offset + sizeof(struct hnsw_params);
     for (uint32_t i = 0; i < n; i++) {
         rows[i] = hnsw_block(index, scratch->ids[i]);
-        hnsw_touch(rows[i], head);
+        simd_touch(rows[i], head);
     }
     index->simd->dot_codes_rows(scratch->probe.codes, rows, n, index->code_bytes, scratch->dots);
     scratch->nodes_visited += n;
@@ -145,7 +145,7 @@ static uint32_t visit_gathered(const struct hnsw *index, struct hnsw_scratch *sc
         float distance = hnsw_distance_of_dot(&scratch->probe, params, scratch->dots[i]);
         uint64_t key = hnsw_key(distance, scratch->ids[i]);
         if (key >= limit) continue;
-        hnsw_touch(rows[i] + index->links_offset + 64, 1);
+        simd_touch(rows[i] + index->links_offset + 64, 1);
         uint32_t position = insert_key(scratch->pool, &scratch->pool_count, capacity, key);
         if (position < lowest) lowest = position;
         if (scratch->pool_count == capacity && scratch->pool[capacity - 1] < limit) {

@@ -96,6 +96,17 @@ extern const struct simd_kernels simd_wasm128;
 extern const struct simd_kernels simd_wasm_relaxed;
 #endif
 
+/* Brings the lines of [from, from + size_bytes) near; a hint natively, loads in WebAssembly, which has no hint. */
+static inline void simd_touch(const void *from, size_t size_bytes) {
+    for (size_t at = 0; at < size_bytes; at += 64) {
+#if defined(__wasm__)
+        (void)*((const volatile uint8_t *)from + at);
+#else
+        __builtin_prefetch((const uint8_t *)from + at);
+#endif
+    }
+}
+
 /*
  * The best set that this machine runs, or the one `forced` names (NULL or "": none forced; the native host passes the
  * environment variable VELTA_SIMD). NULL when the forced name is unknown or cannot run here.

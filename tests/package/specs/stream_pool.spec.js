@@ -3,12 +3,13 @@
  * stream_pool.isolated.spec.js.
  */
 import { expect } from 'chai';
-import { DeltaVectorDB, encodeRecords, init, openDeltaVectorWorker, SharedDeltaPool } from 'velta';
+import { DeltaVectorDB, encodeRecords, init, key, open, openDeltaVectorWorker, SharedDeltaPool, vector } from 'velta';
 import { create, f32, offset, scale } from '../support/deltas.js';
-import { only } from '../support/harness.js';
+import { isNode, only } from '../support/harness.js';
 import { poolThread } from '../support/pool_thread.js';
 import { randomFrom } from '../support/random.js';
 import { rejected, thrown } from '../support/thrown.js';
+import { place } from '../support/workers.js';
 
 const vectors = (...ids) => {
     const db = new DeltaVectorDB({ dimensions: 4, autoIndex: false });
@@ -151,6 +152,20 @@ describe('a pool in one thread', () => {
         const waiting = new SharedDeltaPool().drain(db, { signal: controller.signal });
         controller.abort();
         await rejected('CANCELLED', /signal/, waiting);
+    });
+
+    it('acknowledges what a relaxed store has made durable, and no more', async () => {
+        const [name, options] = await place({ storage: isNode ? 'file' : 'indexeddb', durability: 'relaxed' });
+        const database = await open(name, options);
+        const table = database.table('t', { id: key('string'), v: vector(4) });
+        const pool = new SharedDeltaPool();
+        pool.writeDelta(create('a', f32(0, 0, 0, 0)));
+        pool.writeDelta(offset('a', 1));
+        expect(pool.flush(table)).to.equal(2);
+        expect([pool.applied, pool.acknowledged]).to.deep.equal([2, 0]);
+        await pool.sync(table);
+        expect(pool.acknowledged).to.equal(2);
+        await database.close();
     });
 
     it('goes into a database in a worker', async () => {

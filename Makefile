@@ -276,10 +276,12 @@ wasm_c_scalar := $(wasm_c)
 wasm_c_simd128 := $(wasm_c) simd/wasm128.c
 wasm_c_relaxed := $(wasm_c) simd/wasm_relaxed.c
 wasm_c_threads := $(wasm_c_simd128)
-# What is worth its size: the loops of searching, linking, filtering, keys and unpacking. The rest is made small.
-wasm_hot := simd/% hnsw/beam.c hnsw/search.c hnsw/build.c hnsw/codes.c hnsw/exact.c hnsw/filtered.c hnsw/link.c \
-	core/filter_evaluate.c core/key_index.c core/dictionary.c core/column.c core/bitmap.c core/hash.c \
-	delta/plane_code.c wasm/memory.c
+# What is worth its size: the loops of searching, linking, filtering, keys and unpacking, and the way of a delta. The
+# rest is made small.
+wasm_hot := simd/% hnsw/beam.c hnsw/search.c hnsw/build.c hnsw/codes.c hnsw/exact.c hnsw/filtered.c hnsw/hnsw.c \
+	hnsw/link.c core/filter_evaluate.c core/key_index.c core/dictionary.c core/column.c core/bitmap.c core/hash.c \
+	delta/history.c delta/plane_code.c delta/record_body.c delta/record_write.c store/apply.c store/records.c \
+	store/write_delta.c wasm/memory.c
 wasm_level = $(if $(filter $(wasm_hot),$1),-O2,-Oz)
 # Without assertions some of their variables have no use.
 CFLAGS_wasm := --target=wasm32-unknown-emscripten --sysroot=$(WASM_SYSROOT) -DNDEBUG -Wno-unused-parameter \

@@ -26,7 +26,7 @@ const CONTRACT = {
     DeltaStreamProcessor: { methods: ['streamDeltas', 'getVectorView', 'position', 'acknowledged'] },
     RangeClient: { methods: ['probe', 'read', 'readTail', 'size', 'stats', 'release'] },
     StreamingParquetReader: {
-        methods: ['readMetadata', 'readColumn', 'readRowGroup', 'selectByIndices', 'matchingRows', 'stats'],
+        methods: ['readMetadata', 'readColumn', 'readRowGroup', 'selectByIndices', 'matchingRows', 'stats', 'release'],
     },
     LateMaterializationExecutor: { methods: ['filterIndices', 'selectivity', 'memoryStats', 'release'] },
     MemoryBudget: { methods: ['tryAllocate', 'allocate', 'memoryStats'] },
@@ -112,6 +112,7 @@ async function rangeLife() {
     expect((await reader.selectByIndices(['text'], rows)).text[1]).to.equal(COLUMNS.text[1](107));
     expect(reader.stats().requests).to.be.above(3);
     executor.release();
+    reader.release(); // nothing: the client is not its own
     client.release();
     budget.allocate(10, 'a buffer').release();
     budget.tryAllocate(10).release();

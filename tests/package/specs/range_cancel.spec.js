@@ -4,7 +4,13 @@
  */
 import { expect } from 'chai';
 import { createDatabase, init, key, vector } from 'velta';
-import { LateMaterializationExecutor, MemoryBudget, StreamingParquetReader, importParquet } from 'velta/parquet';
+import {
+    LateMaterializationExecutor,
+    MemoryBudget,
+    RangeClient,
+    StreamingParquetReader,
+    importParquet,
+} from 'velta/parquet';
 import { origin } from '../support/harness.js';
 import { DIMENSIONS, ROWS, expectedColumn } from '../support/parquet_rows.js';
 import { errorOf } from '../support/random.js';
@@ -77,6 +83,59 @@ describe('reading Parquet that is cancelled', function () {
         }
         expect(await reader.readColumn('name')).to.deep.equal(expectedColumn('name'));
         expect(reader.budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+    });
+
+    it('one who waits for the footer behind another that is cancelled gets it', async () => {
+        const { fetch: send, slow } = slowFrom(0);
+        const reader = new StreamingParquetReader(url, { client: { fetch: (...given) => soon(...given) } });
+        let soon = send;
+        const [first, third] = [new AbortController(), new AbortController()];
+        const cut = reader.readMetadata({ signal: first.signal });
+        const second = reader.readMetadata();
+        const ends = reader.readMetadata({ signal: third.signal });
+        for (const each of [cut, second, ends]) each.catch(() => undefined);
+        await slow;
+        third.abort('third');
+        expect((await rejected('CANCELLED', undefined, ends)).cause).to.equal('third');
+        soon = fetch;
+        first.abort('first');
+        expect((await rejected('CANCELLED', undefined, cut)).cause).to.equal('first');
+        expect((await second).rows).to.equal(ROWS);
+        expect(reader.budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+    });
+
+    it('importParquet: from a source that does not listen, and of a file that comes whole', async () => {
+        const table = createDatabase({ autoIndex: false }).table('rows', { id: key('int') });
+        const file = new RangeClient(url);
+        for (const reads of [0, 1]) {
+            let left = reads;
+            let isDeaf;
+            const deaf = new Promise((done) => (isDeaf = done));
+            const never = (ask) => {
+                if (left-- > 0) return ask();
+                isDeaf();
+                return new Promise(() => undefined);
+            };
+            const source = {
+                readTail: (bytes) => never(() => file.readTail(bytes)),
+                read: (start, end) => never(() => file.read(start, end)),
+                stats: () => file.stats(),
+            };
+            const stop = new AbortController();
+            const budget = new MemoryBudget();
+            const importing = importParquet(source, { table, budget, signal: stop.signal });
+            importing.catch(() => undefined);
+            await deaf;
+            stop.abort();
+            await rejected('CANCELLED', undefined, importing);
+            expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+        }
+        expect(table.liveCount).to.equal(0);
+        const budget = new MemoryBudget();
+        const whole = { table, budget, client: { allowWhole: true } };
+        expect((await importParquet(`${url}?ignore`, whole)).rows).to.equal(ROWS);
+        expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+        await table.database.close();
     });
 
     it('importParquet: at each of its requests, and the table has whole groups', async () => {

@@ -3,8 +3,8 @@
  * ask it.
  *
  *   PUT /messages?id=…                a JSON array of messages: texts, or { base64 } of bytes
- *   GET /events?id=…&die=100          server-sent events with their numbers from 1, behind Last-Event-ID; the connection
- *                                     is cut in the middle of the 101st. 204 where there are no more
+ *   GET /events?id=…&die=100          server-sent events with their numbers from 1, behind Last-Event-ID; the
+ *                                     connection is cut in the middle of the 101st. 204 where there are no more
  *   /socket?id=…&after=50&die=100     a WebSocket that sends the messages behind the 50th; cut after 100 of them, else
  *                                     closed with 1000 at the end
  */

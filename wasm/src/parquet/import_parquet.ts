@@ -152,6 +152,14 @@ class Importer {
     }
 
     async run(): Promise<ImportResult> {
+        try {
+            return await this.#import();
+        } finally {
+            this.reader.release();
+        }
+    }
+
+    async #import(): Promise<ImportResult> {
         const { footer, fileBytes } = await this.reader.load();
         this.#plan(footer);
         const filter = new RowFilter(this.#where, footer);

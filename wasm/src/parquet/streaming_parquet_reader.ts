@@ -13,7 +13,7 @@ import { VeltaError, checkOptions, describe, invalid, quoted } from '../errors.j
 import type { Filter } from '../filter.js';
 import { type Allocation, MemoryBudget } from '../ranges/memory_budget.js';
 import { RangeClient, type RangeClientOptions } from '../ranges/range_client.js';
-import { LocalSource, type RangeSource, type RangeStats, type Tail } from '../ranges/source.js';
+import { LocalSource, type RangeSource, type RangeStats, type Tail, unlessAborted } from '../ranges/source.js';
 import type { ColumnType } from '../schema.js';
 import { whereText } from '../imports/incoming.js';
 import { zstdUnpacker } from '../imports/zstd.js';
@@ -153,6 +153,7 @@ export class StreamingParquetReader {
     /** What is held is charged to it. */
     readonly budget: MemoryBudget;
     readonly #source: RangeSource;
+    readonly #ownsSource: boolean;
     readonly #options: ParquetReaderOptions;
     readonly #footerBytes: number;
     readonly #gap: number;
@@ -162,6 +163,7 @@ export class StreamingParquetReader {
     constructor(source: ParquetSource, options: ParquetReaderOptions = {}) {
         checkOptions('StreamingParquetReader', options, OPTIONS);
         this.#source = sourceOf(source, options);
+        this.#ownsSource = this.#source !== source && this.#source instanceof RangeClient;
         this.#options = options;
         this.budget = options.budget ?? new MemoryBudget();
         this.#footerBytes = count(options, 'footerBytes', 8, 65_536);
@@ -201,28 +203,48 @@ export class StreamingParquetReader {
         };
     }
 
+    /** Lets go of a file that was fetched whole from an address, and gives its bytes back to the budget. */
+    release(): void {
+        if (this.#ownsSource) (this.#source as RangeClient).release();
+    }
+
     /** @internal */
-    load(signal?: AbortSignal): Promise<{ footer: Footer; fileBytes: number }> {
+    async load(signal = this.#options.signal): Promise<{ footer: Footer; fileBytes: number }> {
+        while (this.#footer !== null) {
+            try {
+                return await (signal === undefined ? this.#footer : unlessAborted(this.#footer, signal));
+            } catch (error) {
+                // Cancelled by whoever asked first: that is not the end of this one.
+                const isOthers = error instanceof VeltaError && error.code === 'CANCELLED' && signal?.aborted !== true;
+                if (!isOthers) throw error;
+            }
+        }
         // One that failed is asked for again.
-        this.#footer ??= this.#load(signal).catch((error: unknown) => {
+        this.#footer = this.#load(signal).catch((error: unknown) => {
             this.#footer = null;
             throw error;
         });
         return this.#footer;
     }
 
+    /** Reads a range; an abort ends the wait also where the source does not listen to it. */
+    #read(start: number, end: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+        const bytes = this.#source.read(start, end, { signal });
+        return signal === undefined ? bytes : unlessAborted(bytes, signal);
+    }
+
     async #load(signal: AbortSignal | undefined): Promise<{ footer: Footer; fileBytes: number }> {
-        const stop = { signal: signal ?? this.#options.signal };
         const held = [this.budget.allocate(this.#footerBytes, 'the end of the file')];
         try {
-            const tail = await this.#source.readTail(this.#footerBytes, stop);
-            const { bytes, size } = checkTail(tail, this.#footerBytes);
+            const tail = this.#source.readTail(this.#footerBytes, { signal });
+            const end = await (signal === undefined ? tail : unlessAborted(tail, signal));
+            const { bytes, size } = checkTail(end, this.#footerBytes);
             const length = footerLength(bytes, size);
             if (length <= bytes.length) {
                 return { footer: parseFooter(bytes.subarray(bytes.length - length), size), fileBytes: size };
             }
             held.push(this.budget.allocate(2 * length, 'the footer'));
-            const more = await this.#source.read(size - length, size - bytes.length, stop);
+            const more = await this.#read(size - length, size - bytes.length, signal);
             const whole = new Uint8Array(length);
             whole.set(more.subarray(0, length - bytes.length));
             whole.set(bytes, length - bytes.length);
@@ -570,7 +592,7 @@ export class StreamingParquetReader {
         try {
             for (const { start, end } of merged) held.push(this.budget.allocate(end - start, 'a part of the file'));
             const parts = merged.map(async ({ start, end }) => {
-                const bytes = await this.#source.read(start, end, { signal: stop.signal });
+                const bytes = await this.#read(start, end, stop.signal);
                 if (bytes.length !== end - start) throw new VeltaError('IO', 'the source gave another part');
                 return bytes;
             });

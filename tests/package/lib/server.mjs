@@ -77,7 +77,8 @@ export async function startServer(options) {
         if (!file.startsWith(resolve(folder) + sep)) return send(response, headers, 403, 'text/plain', 'not here');
         return sendFile(response, headers, file);
     };
-    const server = createServer((request, response) => {
+    // A test may compute for longer than a connection is kept by default, and finds it closed then.
+    const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
         answer(request, response).catch((error) => send(response, headers, 500, 'text/plain', String(error)));
     });
     await new Promise((done) => server.listen(0, '127.0.0.1', done));

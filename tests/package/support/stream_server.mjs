@@ -74,7 +74,7 @@ function openSocket(request, socket) {
 }
 
 export async function startStreamServer() {
-    const server = createServer((request, response) => {
+    const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
         answer(request, response).catch((error) => response.destroy(error));
     });
     const sockets = new Set();

@@ -37,3 +37,16 @@ export const ZSTD_FRAMES = {
     checksum: (bytes) => framed(bytes, [SIZED | 4, ...four(bytes.length)], [1, 2, 3, 4]),
     bomb,
 };
+
+/** How those that are wrong are refused. */
+export const ZSTD_REFUSALS = {
+    truncated: /ends early/,
+    empty: /ends early|less than it says/,
+    magic: /no frame of zstd/,
+    longer: /damaged/,
+    shorter: /less than it says/,
+    more: /more than it says/,
+    dictionary: /needs a dictionary/,
+    checksum: /checksum differs/,
+    bomb: /more than it says/,
+};

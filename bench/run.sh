@@ -59,17 +59,16 @@ commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=
 merged = {
     "machine": {"cpu": cpu.group(1) if cpu else platform.machine(), "cores": os.cpu_count(),
                 "system": platform.system()},
-    "commit": commit,
-    "questions": [],
+    "questions": [],  # each with the commit that it was measured at
 }
 for name in names:
     path = os.path.join(folder, name + ".json")
     if os.path.exists(path):
-        merged["questions"].append(json.load(open(path)))
+        merged["questions"].append({"commit": commit, **json.load(open(path))})
     lines = os.path.join(folder, name + ".lines")
     if os.path.exists(lines):
         rows = [json.loads(line) for line in open(lines) if line.startswith("{")]
-        merged["questions"].append({"question": name, "rows": rows})
+        merged["questions"].append({"commit": commit, "question": name, "rows": rows})
 if only and os.path.exists(out):  # the other questions stay as they were measured
     fresh = {question["question"] for question in merged["questions"]}
     kept = [question for question in json.load(open(out))["questions"] if question["question"] not in fresh]

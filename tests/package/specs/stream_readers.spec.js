@@ -190,9 +190,9 @@ class FakeSocket extends EventTarget {
     say(data) {
         this.dispatchEvent(Object.assign(new Event('message'), { data }));
     }
-    end(code) {
+    end(code, wasClean) {
         this.readyState = 3;
-        this.dispatchEvent(Object.assign(new Event('close'), { code }));
+        this.dispatchEvent(Object.assign(new Event('close'), { code, wasClean }));
     }
 }
 
@@ -239,12 +239,20 @@ describe('a WebSocket', () => {
     });
 
     it('fails when it ends badly, is left, or cancelled', async () => {
-        const broken = new FakeSocket();
-        const reading = readWebSocket(broken);
-        broken.say(lines(LIFE));
-        broken.end(1006);
-        const { items, error } = await until(reading);
-        expect([items.length, error.code]).to.deep.equal([LIFE.length, 'IO']);
+        for (const [code, wasClean, message] of [
+            [1006, undefined, /code 1006/],
+            [1006, false, /was cut/],
+            [1000, false, /was cut/],
+            [4000, true, /code 4000/],
+        ]) {
+            const broken = new FakeSocket();
+            const reading = readWebSocket(broken);
+            broken.say(lines(LIFE));
+            broken.end(code, wasClean);
+            const { items, error } = await until(reading);
+            expect([items.length, error.code]).to.deep.equal([LIFE.length, 'IO']);
+            expect(error.message).to.match(message);
+        }
         const left = new FakeSocket();
         const some = readWebSocket(left);
         left.say(lines(LIFE));

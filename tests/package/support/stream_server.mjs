@@ -6,7 +6,7 @@
  *   GET /events?id=…&die=100          server-sent events with their numbers from 1, behind Last-Event-ID; the
  *                                     connection is cut in the middle of the 101st. 204 where there are no more
  *   /socket?id=…&after=50&die=100     a WebSocket that sends the messages behind the 50th; cut after 100 of them, else
- *                                     closed with 1000 at the end
+ *                                     closed with 1000 at the end; &hasty: without waiting for the other side
  */
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -69,8 +69,14 @@ function openSocket(request, socket) {
     const messages = kept.get(query.get('id')).slice(Number(query.get('after') ?? 0));
     const end = Math.min(messages.length, dieOf(query));
     socket.write(Buffer.concat(messages.slice(0, end).map(frameOf)));
-    if (end === messages.length) socket.end(frame(8, Buffer.from([1000 >> 8, 1000 & 255])));
-    else setTimeout(() => socket.destroy(), 20);
+    if (end < messages.length) {
+        setTimeout(() => socket.destroy(), 20);
+    } else {
+        socket.write(frame(8, Buffer.from([1000 >> 8, 1000 & 255])));
+        // The other side closes, too (RFC 6455, section 7.1.1); `hasty` does not wait for it.
+        if (query.has('hasty')) socket.end();
+        else socket.once('data', () => socket.end());
+    }
 }
 
 export async function startStreamServer() {

@@ -325,9 +325,11 @@ function listenTo(socket: SocketLike, inbox: Inbox<string | ArrayBuffer>, signal
             socket.close(4009, 'the reader is too slow');
         }
     };
-    const onClose = ({ code }: { readonly code: number }): void => {
-        const isClean = code === 1000 || code === 1001;
-        inbox.end(isClean ? {} : { error: new VeltaError('IO', `the socket was closed with code ${code}`) });
+    const onClose = ({ code, wasClean }: { readonly code: number; readonly wasClean?: boolean }): void => {
+        // Firefox tells the server's 1000 also of a connection that was cut before its messages were given.
+        const isClean = (code === 1000 || code === 1001) && wasClean !== false;
+        const how = wasClean === false ? 'was cut' : `was closed with code ${code}`;
+        inbox.end(isClean ? {} : { error: new VeltaError('IO', `the socket ${how}`) });
     };
     const onError = (): void => inbox.end({ error: new VeltaError('IO', 'the socket failed') });
     const onAbort = (): void => {

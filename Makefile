@@ -103,7 +103,7 @@ test_packages := $(native_packages) g++ clang-14 libclang-rt-14-dev libcmocka-de
 fuzzcov_packages := $(test_packages) llvm-14
 package_test_packages := chromium firefox-esr
 bench_packages := $(native_packages) g++ libhnswlib-dev python3 python3-numpy
-wasm_packages := clang-22 lld-22 emscripten libxxhash-dev nodejs
+wasm_packages := clang-22 lld-22 emscripten libxxhash-dev nodejs xz-utils
 
 $(BUILD)/setup/%: Makefile .ci/packages
 	@$(if $(filter yes,$(SETUP)),.ci/packages $($*_packages))

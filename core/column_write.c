@@ -165,7 +165,9 @@ enum velta_status column_reserve_codes(struct column *column, const struct colum
     if (status != VELTA_OK) {
         return status;
     }
-    memcpy(column->pending_codes + column->pending_first + column->pending_count, codes, count * sizeof *codes);
+    if (count > 0) { /* of nothing, the queue may have no memory yet */
+        memcpy(column->pending_codes + column->pending_first + column->pending_count, codes, count * sizeof *codes);
+    }
     column->pending_count += count;
     return reserve_slabs(column, values, first_row, count, error);
 }
@@ -189,9 +191,9 @@ enum velta_status column_reserve_set(struct column *column, const struct column_
 
 /* ---- writes */
 
-/* The codes of the oldest reservation; they leave the queue with finish_codes. */
+/* The codes of the oldest reservation, NULL when it has none; they leave the queue with finish_codes. */
 static const uint32_t *begin_codes(struct column *column, size_t count) {
-    if (!column->dictionary) {
+    if (!column->dictionary || count == 0) {
         return NULL;
     }
     const uint32_t *codes = column->pending_codes + column->pending_first;

@@ -368,6 +368,24 @@ static void reservations_wait_in_a_queue(void **state) {
     column_destroy(column);
 }
 
+static void no_values_are_written_before_any(void **state) {
+    (void)state;
+    struct column *column = make(&(struct velta_column){.type = VELTA_STRING});
+    struct column_values none = {.data = "", .offsets = (const uint64_t[]){0}};
+    const uint32_t row = 0;
+    append(column, &none, 0, 0);
+    assert_int_equal(column_reserve_codes(column, &none, &row, 0, 0, NULL), VELTA_OK);
+    column_append(column, &none, 0, 0);
+    assert_int_equal(column_reserve_set(column, &none, &row, 0, NULL), VELTA_OK);
+    column_set(column, &none, &row, 0);
+    assert_int_equal(dictionary_count(column->dictionary), 0);
+    uint64_t offsets[8];
+    struct column_values ab = text_values("ab", offsets, 2);
+    append(column, &ab, 0, 2);
+    assert_int_equal(column_integer(column, 1), 1);
+    column_destroy(column);
+}
+
 static void abandoned_reservations_leave_no_entries(void **state) {
     (void)state;
     struct column *column = make(&(struct velta_column){.type = VELTA_STRING});
@@ -706,6 +724,7 @@ int main(void) {
         TEST(null_vectors_take_no_room),
         TEST(lost_values_become_null),
         TEST(reservations_wait_in_a_queue),
+        TEST(no_values_are_written_before_any),
         TEST(abandoned_reservations_leave_no_entries),
         TEST(an_image_does_not_show_width_or_capacity),
         TEST(an_image_read_gives_the_same_image),

@@ -45,6 +45,26 @@ static inline void bytes_put_u64(void *to, uint64_t value) {
     memcpy(to, &value, sizeof value);
 }
 
+/*
+ * Copies few words of 4 bytes, between places that do not overlap. In WebAssembly a copy of unknown size is a call out
+ * of the module, dearer than a hundred bytes are worth.
+ */
+static inline void bytes_copy_words(void *to, const void *from, size_t count) {
+#if defined(__wasm__)
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        memcpy(out + 4 * i, in + 4 * i, 16);
+    }
+    for (; i < count; i++) {
+        memcpy(out + 4 * i, in + 4 * i, 4);
+    }
+#else
+    memcpy(to, from, 4 * count);
+#endif
+}
+
 static inline size_t bytes_varint_size(uint64_t value) {
     size_t size_bytes = 1;
     while (value >= 0x80) {

@@ -69,6 +69,13 @@ struct column_values {
     enum velta_element element; /* of vector data: VELTA_F32 or VELTA_F16 */
 };
 
+static inline bool column_all_null(const struct column_values *values) {
+    return !values->data && !values->offsets && !values->valid;
+}
+static inline bool column_value_is_null(const struct column_values *values, size_t i) {
+    return values->valid ? (values->valid[i / 64] >> (i % 64) & 1) == 0 : column_all_null(values);
+}
+
 /* Refuses (INVALID, LIMIT) a spec that cannot be. Rows below row_count are NULL. primary_key makes it required. */
 VELTA_MUST_USE enum velta_status column_create(struct memory *memory, const struct velta_column *spec,
                                                uint32_t row_count, struct column **out, struct velta_error *error);

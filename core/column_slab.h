@@ -36,13 +36,6 @@ static inline uint32_t column_slab_rows(const struct column *column, size_t slab
     return rest < column_rows_per_slab(column) ? (uint32_t)rest : column_rows_per_slab(column);
 }
 
-static inline bool column_all_null(const struct column_values *values) {
-    return !values->data && !values->offsets && !values->valid;
-}
-static inline bool column_value_is_null(const struct column_values *values, size_t i) {
-    return values->valid ? (values->valid[i / 64] >> (i % 64) & 1) == 0 : column_all_null(values);
-}
-
 /* 1, 2, 4 or 8: the narrowest signed width that holds both. */
 static inline uint8_t column_width_of(int64_t min, int64_t max) {
     if (min >= INT8_MIN && max <= INT8_MAX) {

@@ -62,6 +62,10 @@ struct change {
 void vector_delta_apply(const struct simd_kernels *simd, const struct vector_delta *delta, float *vector,
                         uint32_t dimensions);
 
+/* How far it will move this vector: the length of the difference, which may be infinite. */
+float vector_delta_way(const struct simd_kernels *simd, const struct vector_delta *delta, const float *vector,
+                       uint32_t dimensions);
+
 static inline uint64_t change_span(const struct change *change) {
     return change->kind == CHANGE_VECTORS ? change->delta_count : 1;
 }

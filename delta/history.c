@@ -453,7 +453,7 @@ static void push_vector(struct history *history, const struct change *change, ui
     }
     if (has_base) at += dimensions;
     if (delta->operation == DELTA_SPARSE && delta->count > 0) {
-        memcpy(at, delta->indices, delta->count * sizeof *at);
+        bytes_copy_words(at, delta->indices, delta->count);
         at += delta->count;
     }
     if (delta->operation == DELTA_SCALE || delta->operation == DELTA_OFFSET) {
@@ -462,7 +462,7 @@ static void push_vector(struct history *history, const struct change *change, ui
         history->simd->f16_to_f32((const uint16_t *)(const void *)delta->values, at, delta->count);
         at += delta->count;
     } else if (delta->count > 0) {
-        memcpy(at, delta->values, delta->count * sizeof *at);
+        bytes_copy_words(at, delta->values, delta->count);
         at += delta->count;
     }
     if (delta->metadata_bytes > 0) memcpy(at, delta->metadata, delta->metadata_bytes);

@@ -85,7 +85,10 @@ static void list_columns(struct listing *listing, const struct snapshot_table *o
 
 static void list_index(struct listing *listing, const struct snapshot_table *owner, enum hnsw_part_kind kind) {
     for (uint32_t c = 0; c < owner->table->column_count; c++) {
-        const struct hnsw *index = owner->indexes[c];
+        struct hnsw *index = owner->indexes[c];
+        if (index) {
+            hnsw_refresh(index);
+        }
         for (uint32_t part = 0; index && part < hnsw_part_count(index, kind); part++) {
             struct segment_key key = {kind == HNSW_PART_CODES ? SEGMENT_CODES : SEGMENT_GRAPH, owner->number, c, part};
             list_one(listing, key, hnsw_part_bytes(index, kind, part), hnsw_part_dirty(index, kind, part));

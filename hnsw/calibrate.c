@@ -53,6 +53,7 @@ void hnsw_measure_lengths(struct hnsw *index) {
 
 enum velta_status hnsw_calibrate(struct hnsw *index, struct velta_error *error) {
     (void)error;
+    hnsw_refresh(index);
     hnsw_measure_lengths(index);
     return VELTA_OK;
 }

@@ -163,7 +163,8 @@ static enum velta_status check_codes(const struct hnsw *index, uint8_t *block, s
     return VELTA_OK;
 }
 
-enum velta_status hnsw_check(const struct hnsw *index, struct velta_error *error) {
+enum velta_status hnsw_check(struct hnsw *index, struct velta_error *error) {
+    hnsw_refresh(index);
     if (index->node_count == 0) return VELTA_OK;
     enum velta_status status = hnsw_check_structure(index, error);
     if (status) return status;

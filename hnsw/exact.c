@@ -85,7 +85,8 @@ void hnsw_true_distances(const struct hnsw *index, const struct hnsw_task *task,
     }
 }
 
-void hnsw_distances(const struct hnsw *index, const float *query, const uint32_t *rows, size_t count, float *out) {
+void hnsw_distances(struct hnsw *index, const float *query, const uint32_t *rows, size_t count, float *out) {
+    hnsw_refresh(index);
     struct hnsw_query asked = {.vector = query};
     struct hnsw_task task = {.query = &asked, .norm = hnsw_query_norm(index, query)};
     uint32_t nodes[HNSW_SCAN_BATCH];

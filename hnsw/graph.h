@@ -51,8 +51,6 @@ enum hnsw_node_flags {
 struct hnsw_scratch; /* hnsw/scratch.h: one per concurrent search */
 struct hnsw_finder;  /* hnsw/search.h: what only searching needs; made by the first search */
 
-enum { HNSW_DRIFT_ONE = 4096 };
-
 struct hnsw {
     struct memory *memory;
     const struct simd_kernels *simd;
@@ -75,7 +73,7 @@ struct hnsw {
     uint32_t node_capacity;  /* of the arrays per node; a multiple of 64 */
     uint32_t *row_of_node;   /* VELTA_NO_ROW: free or removed */
     uint8_t *flags;        /* per node: enum hnsw_node_flags */
-    uint16_t *drift;       /* per node: relative way moved since it was linked, in units of 1 / HNSW_DRIFT_ONE */
+    float *drift;          /* per node: the way its vector moved since it was linked; finite */
     uint32_t *node_of_row; /* HNSW_NO_NODE: none */
     uint32_t row_capacity;
 
@@ -87,7 +85,11 @@ struct hnsw {
     uint32_t linked_count;
 
     uint64_t *tail_bits; /* bit per node: has HNSW_NODE_TAIL; node_capacity bits, whole words, zeros beyond */
+    uint64_t *stale_bits; /* bit per node, as tail_bits: the vector changed since its codes were made */
     uint32_t tail_count;
+    uint32_t stale_count;
+    uint32_t first_stale; /* no stale node is below it, */
+    uint32_t last_stale;  /* or above it */
     uint32_t removed_count; /* nodes with HNSW_NODE_REMOVED */
     uint32_t repair_count;  /* nodes with HNSW_NODE_REPAIR */
     uint32_t free_count;    /* blocks below node_count in no use */

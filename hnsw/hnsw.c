@@ -1,16 +1,20 @@
 /*
  * The index as a structure: making it, its memory, its maps, and rows coming, changing and going.
  *
- * A node is born in the tail with its codes and gets links in hnsw/link.c. Writes here cost an encoding each and cannot
- * fail after hnsw_reserve; everything that walks the graph is left to hnsw_link.
+ * A node is born in the tail with its codes and gets links in hnsw/link.c. Writes cannot fail after hnsw_reserve;
+ * everything that walks the graph is left to hnsw_link.
  *
- * Drift: each update adds the way the vector moved, relative to its length, to the node's drift. Below
- * DRIFT_REPAIR the links are good enough as they are; from there on they are due for a cheap repair; from DRIFT_FAR on
- * the row sits in the tail, found exactly, until it is inserted anew. The way is measured between codes, less what
- * rounding to codes alone makes of it.
+ * An update of a row whose vector the column keeps only notes that its codes are stale: of a row that changes often
+ * between two searches the last vector alone is encoded.
+ *
+ * Drift: each update adds the way the vector moved to the node's drift, whether or not it is encoded at once. Below
+ * drift_repair times the vector's size the links are good enough as they are; from there on they are due for a cheap
+ * repair; from drift_far on the row sits in the tail, found exactly, until it is inserted anew. That is judged when
+ * codes are made, by what then holds alone, so that the index does not depend on when that was.
  *
  * Node ids are reused lowest first, so that they depend on the order of operations only.
  */
+#include <float.h>
 #include <math.h>
 
 #include "core/error.h"
@@ -21,9 +25,11 @@ enum {
     SLAB_TARGET_BYTES = 128 << 10, /* a checkpoint writes whole ones, and small ones leave less of a chunk unused */
     SLAB_MIN_SHIFT = 6,
     FIRST_BLOCKS = 16,
-    DRIFT_REPAIR = HNSW_DRIFT_ONE / 8,
-    DRIFT_FAR = HNSW_DRIFT_ONE / 4,
+    MOST_STALE = 32768, /* so that the first search after a long stream waits for some tens of milliseconds at most */
 };
+
+/* Drift in relation to the vector's size. */
+static const double drift_repair = 0.125, drift_far = 0.25;
 
 static size_t slab_bytes(const struct hnsw *index, uint32_t blocks) {
     size_t bytes = (size_t)blocks * index->block_bytes;
@@ -92,6 +98,7 @@ void hnsw_destroy(struct hnsw *index) {
     memory_release(memory, index->flags, nodes * sizeof *index->flags);
     memory_release(memory, index->drift, nodes * sizeof *index->drift);
     memory_release(memory, index->tail_bits, nodes / 64 * sizeof *index->tail_bits);
+    memory_release(memory, index->stale_bits, nodes / 64 * sizeof *index->stale_bits);
     memory_release(memory, index->node_of_row, (size_t)index->row_capacity * sizeof *index->node_of_row);
     hnsw_release_uppers(index);
     hnsw_image_release(index);
@@ -128,14 +135,16 @@ static enum velta_status reserve_arrays(struct hnsw *index, uint32_t nodes, stru
     capacity = (capacity + 63) / 64 * 64;
     uint32_t *rows = memory_allocate_zero(memory, capacity * sizeof *rows);
     uint8_t *flags = memory_allocate_zero(memory, capacity * sizeof *flags);
-    uint16_t *drift = memory_allocate_zero(memory, capacity * sizeof *drift);
+    float *drift = memory_allocate_zero(memory, capacity * sizeof *drift);
     uint64_t *tail = memory_allocate_zero(memory, capacity / 64 * sizeof *tail);
-    if (!rows || !flags || !drift || !tail) {
+    uint64_t *stale = memory_allocate_zero(memory, capacity / 64 * sizeof *stale);
+    if (!rows || !flags || !drift || !tail || !stale) {
         enum velta_status status = memory_fail(memory, error);
         memory_release(memory, rows, capacity * sizeof *rows);
         memory_release(memory, flags, capacity * sizeof *flags);
         memory_release(memory, drift, capacity * sizeof *drift);
         memory_release(memory, tail, capacity / 64 * sizeof *tail);
+        memory_release(memory, stale, capacity / 64 * sizeof *stale);
         return status;
     }
     if (old) {
@@ -143,15 +152,18 @@ static enum velta_status reserve_arrays(struct hnsw *index, uint32_t nodes, stru
         memcpy(flags, index->flags, old * sizeof *flags);
         memcpy(drift, index->drift, old * sizeof *drift);
         memcpy(tail, index->tail_bits, old / 64 * sizeof *tail);
+        memcpy(stale, index->stale_bits, old / 64 * sizeof *stale);
     }
     memory_release(memory, index->row_of_node, old * sizeof *rows);
     memory_release(memory, index->flags, old * sizeof *flags);
     memory_release(memory, index->drift, old * sizeof *drift);
     memory_release(memory, index->tail_bits, old / 64 * sizeof *tail);
+    memory_release(memory, index->stale_bits, old / 64 * sizeof *stale);
     index->row_of_node = rows;
     index->flags = flags;
     index->drift = drift;
     index->tail_bits = tail;
+    index->stale_bits = stale;
     index->node_capacity = (uint32_t)capacity;
     return VELTA_OK;
 }
@@ -219,6 +231,7 @@ static enum velta_status reserve_blocks(struct hnsw *index, uint32_t nodes, stru
 enum velta_status hnsw_reserve(struct hnsw *index, uint32_t row_count, uint32_t added, struct velta_error *error) {
     uint32_t fresh = added > index->free_count ? added - index->free_count : 0;
     uint64_t nodes = (uint64_t)index->node_count + fresh;
+    if (index->stale_count >= MOST_STALE) hnsw_refresh(index);
     if (nodes > HNSW_MAX_NODES) {
         return velta_fail(error, VELTA_LIMIT, VELTA_NO_OFFSET, "an index holds at most %d vectors", HNSW_MAX_NODES);
     }
@@ -296,66 +309,81 @@ void hnsw_add(struct hnsw *index, uint32_t row, const float *vector) {
     hnsw_mark(index, node, HNSW_DIRTY_CODES);
 }
 
-/* A block's params, and sums over its codes, before or after. */
-struct encoded {
-    struct hnsw_params params;
-    struct hnsw_sums sums;
-};
-
-/* The way from old codes to new ones, whose dot product is `codes_dot`, relative to the old spread. */
-static uint32_t measure_move(const struct hnsw *index, const struct encoded *old, const struct encoded *now,
-                             int32_t codes_dot) {
-    double n = (double)index->options.dimensions;
-    bool cosine = index->options.metric == VELTA_COSINE;
-    double old_lo = (double)old->params.lo, old_step = (double)old->params.step;
-    double lo = (double)now->params.lo, step = (double)now->params.step;
-    double old_sum = (double)old->sums.sum, old_square = (double)old->sums.square;
-    double sum = (double)now->sums.sum, square = (double)now->sums.square;
-    double dot = (double)codes_dot;
-    double aa = n * old_lo * old_lo + 2.0 * old_lo * old_step * old_sum + old_step * old_step * old_square;
-    double bb = n * lo * lo + 2.0 * lo * step * sum + step * step * square;
-    double ab = n * old_lo * lo + old_lo * step * sum + lo * old_step * old_sum + old_step * step * dot;
-    double rounding = n * (old_step * old_step + step * step) / 12.0;
-    double moved = aa + bb - 2.0 * ab - rounding;
-    if (!(moved > 0.0)) return 0;
-    /* Under cosine lengths are 1; otherwise the spread around the mean, which a common offset does not change. */
-    double spread = cosine ? aa : old_step * old_step * (old_square - old_sum * old_sum / n);
-    double way = spread > 0.0 ? sqrt(moved / spread) : 1.0;
-    return way < 1.0 ? (uint32_t)(way * (double)HNSW_DRIFT_ONE) : HNSW_DRIFT_ONE;
+/* Whether the row is due for anything, by its drift in relation to the size of the vector that it has now. */
+static void judge_drift(struct hnsw *index, uint32_t node, const struct hnsw_params *params,
+                        const struct hnsw_sums *sums) {
+    double drift = (double)index->drift[node];
+    double size = (double)params->norm;
+    if (index->options.metric != VELTA_COSINE) { /* the spread around the mean, which a common offset does not change */
+        double sum = (double)sums->sum, step = (double)params->step;
+        size = step * sqrt((double)sums->square - sum * sum / (double)index->options.dimensions);
+    }
+    bool moved = drift > 0.0, far = moved && drift >= size * drift_far;
+    bool due = moved && !far && drift >= size * drift_repair;
+    if (far != ((index->flags[node] & HNSW_NODE_TAIL) != 0)) (far ? tail_enter : hnsw_tail_leave)(index, node);
+    if (due != ((index->flags[node] & HNSW_NODE_REPAIR) != 0)) (due ? repair_enter : hnsw_repair_leave)(index, node);
 }
 
-static void add_drift(struct hnsw *index, uint32_t node, uint32_t moved) {
-    uint32_t drift = index->drift[node] + moved;
-    index->drift[node] = (uint16_t)(drift < UINT16_MAX ? drift : UINT16_MAX);
-    if (drift >= DRIFT_FAR) {
-        hnsw_repair_leave(index, node);
-        if (!(index->flags[node] & HNSW_NODE_TAIL)) tail_enter(index, node);
-    } else if (drift >= DRIFT_REPAIR && !(index->flags[node] & (HNSW_NODE_REPAIR | HNSW_NODE_TAIL))) {
-        repair_enter(index, node);
+/* The node's codes become those of `vector`. */
+static void encode_anew(struct hnsw *index, uint32_t node, const float *vector) {
+    uint8_t *block = hnsw_block(index, node);
+    struct hnsw_sums sums = hnsw_encode(index, vector, block);
+    hnsw_mark(index, node, HNSW_DIRTY_CODES);
+    if (index->flags[node] & HNSW_NODE_LINKED) judge_drift(index, node, hnsw_params_of(index, block), &sums);
+}
+
+static void stale_enter(struct hnsw *index, uint32_t node) {
+    uint64_t bit = UINT64_C(1) << node % 64;
+    if (index->stale_bits[node / 64] & bit) return;
+    index->stale_bits[node / 64] |= bit;
+    if (index->stale_count == 0 || node < index->first_stale) index->first_stale = node;
+    if (index->stale_count == 0 || node > index->last_stale) index->last_stale = node;
+    index->stale_count++;
+}
+
+static void refresh_node(struct hnsw *index, uint32_t node) {
+    uint32_t row = index->row_of_node[node];
+    if (index->vectors->spec.element == VELTA_F32) {
+        struct vector_view view = column_vectors(index->vectors);
+        encode_anew(index, node, vector_view_row(&view, row));
+    } else {
+        column_get_vector(index->vectors, row, index->scratch->vector);
+        encode_anew(index, node, index->scratch->vector);
     }
 }
 
-void hnsw_update(struct hnsw *index, uint32_t row, const float *vector) {
+void hnsw_refresh(struct hnsw *index) {
+    if (index->stale_count == 0) return;
+    for (uint32_t word = index->first_stale / 64; word <= index->last_stale / 64; word++) {
+        for (uint64_t bits = index->stale_bits[word]; bits; bits &= bits - 1)
+            refresh_node(index, word * 64 + (uint32_t)__builtin_ctzll(bits));
+        index->stale_bits[word] = 0;
+    }
+    index->stale_count = 0;
+}
+
+void hnsw_update(struct hnsw *index, uint32_t row, float way, const float *vector) {
     if (index->awaits_graph) hnsw_load_abandon(index);
     uint32_t node = index->node_of_row[row];
-    uint8_t *block = hnsw_block(index, node);
-    hnsw_mark(index, node, HNSW_DIRTY_CODES);
-    if (!(index->flags[node] & HNSW_NODE_LINKED)) {
-        (void)hnsw_encode(index, vector, block);
-        return;
+    if (index->flags[node] & HNSW_NODE_LINKED) {
+        float drift = index->drift[node] + way;
+        index->drift[node] = drift < FLT_MAX ? drift : FLT_MAX;
     }
-    uint8_t *old_codes = (uint8_t *)index->scratch->probe.codes;
-    struct encoded old = {.params = *hnsw_params_of(index, block), .sums = hnsw_sum_codes(index, block)};
-    memcpy(old_codes, block, index->code_bytes);
-    struct encoded now = {.sums = hnsw_encode(index, vector, block)};
-    now.params = *hnsw_params_of(index, block);
-    int32_t dot = index->simd->dot_codes((const int8_t *)old_codes, block, index->code_bytes);
-    add_drift(index, node, measure_move(index, &old, &now, dot));
+    if (vector) {
+        encode_anew(index, node, vector);
+    } else {
+        stale_enter(index, node);
+    }
 }
 
 void hnsw_remove(struct hnsw *index, uint32_t row) {
     if (index->awaits_graph) hnsw_load_abandon(index);
     uint32_t node = index->node_of_row[row];
+    if (index->stale_bits[node / 64] >> node % 64 & 1) { /* it may stay as a waypoint, and the column forgets it */
+        refresh_node(index, node);
+        index->stale_bits[node / 64] &= ~(UINT64_C(1) << node % 64);
+        index->stale_count--;
+    }
     index->node_of_row[row] = HNSW_NO_NODE;
     index->row_of_node[node] = VELTA_NO_ROW;
     hnsw_mark(index, node, HNSW_DIRTY_CODES | HNSW_DIRTY_LINKS);
@@ -373,7 +401,7 @@ void hnsw_prefetch(const struct hnsw *index, uint32_t row, bool block) {
     if (row >= index->row_capacity) return;
     if (!block) {
         simd_touch(&index->node_of_row[row], 1);
-    } else if (index->node_of_row[row] != HNSW_NO_NODE) {
+    } else if (index->codes_only && index->node_of_row[row] != HNSW_NO_NODE) {
         uint32_t node = index->node_of_row[row];
         simd_touch(&index->flags[node], 1);
         simd_touch(&index->drift[node], 1);
@@ -389,12 +417,14 @@ void hnsw_decode(const struct hnsw *index, uint32_t row, float *out) {
     hnsw_decode_block(index, hnsw_block(index, index->node_of_row[row]), out);
 }
 
-uint64_t hnsw_pending(const struct hnsw *index) {
+uint64_t hnsw_pending(struct hnsw *index) {
+    hnsw_refresh(index);
     if (index->awaits_graph) return 0;
     return (uint64_t)index->tail_count + index->removed_count + index->repair_count;
 }
 
-void hnsw_get_stats(const struct hnsw *index, struct hnsw_stats *stats) {
+void hnsw_get_stats(struct hnsw *index, struct hnsw_stats *stats) {
+    hnsw_refresh(index);
     *stats = (struct hnsw_stats){0};
     stats->node_count = index->linked_count;
     stats->tail_count = index->tail_count;
@@ -412,6 +442,6 @@ void hnsw_get_stats(const struct hnsw *index, struct hnsw_stats *stats) {
     stats->links_bytes = stats->memory_bytes - stats->codes_bytes + upper_bytes;
     stats->memory_bytes += upper_bytes + sizeof *index;
     stats->memory_bytes += (uint64_t)index->row_capacity * sizeof *index->node_of_row;
-    stats->memory_bytes += (uint64_t)index->node_capacity * (sizeof(uint32_t) + sizeof(uint8_t) + sizeof(uint16_t));
-    stats->memory_bytes += index->node_capacity / 8;
+    stats->memory_bytes += (uint64_t)index->node_capacity * (sizeof(uint32_t) + sizeof(uint8_t) + sizeof(float));
+    stats->memory_bytes += index->node_capacity / 8 * 2;
 }

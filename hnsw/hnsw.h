@@ -46,11 +46,21 @@ VELTA_MUST_USE enum velta_status hnsw_reserve(struct hnsw *index, uint32_t row_c
                                               struct velta_error *error);
 /* A row with a vector enters the tail. `vector`: its f32 value. Reserved before; the row must not be there. */
 void hnsw_add(struct hnsw *index, uint32_t row, const float *vector);
-/* The row's vector is now `vector`: codes follow at once; far drift puts the row in the tail. */
-void hnsw_update(struct hnsw *index, uint32_t row, const float *vector);
+/*
+ * The row's vector moves by `way`, the length of the difference (>= 0, may be infinite). Where the column keeps values,
+ * `vector` is NULL, and it holds the new value before anything else is asked of the index: codes are made from it when
+ * they are next needed, once for all updates until then. A codes-only column's new value is given, and its codes follow
+ * at once.
+ */
+void hnsw_update(struct hnsw *index, uint32_t row, float way, const float *vector);
+/*
+ * Makes the codes that wait; far drift puts a row in the tail. What reads codes begins with it by itself. When it is
+ * called makes no difference to what is in the index afterwards.
+ */
+void hnsw_refresh(struct hnsw *index);
 /* The row is gone: it is never returned again; its node is repaired away by hnsw_link. */
 void hnsw_remove(struct hnsw *index, uint32_t row);
-/* Asks the machine for the memory that a coming update will touch: first the row's node, then (block) its block. */
+/* Asks the machine for what a coming update will touch: the row's node, then (block) codes that follow at once. */
 void hnsw_prefetch(const struct hnsw *index, uint32_t row, bool block);
 bool hnsw_contains(const struct hnsw *index, uint32_t row);
 /* The value decoded from codes (dimensions floats). For codes-only columns this is the vector. */
@@ -66,7 +76,7 @@ VELTA_MUST_USE enum velta_status hnsw_link(struct hnsw *index, uint64_t max_node
                                            const struct velta_executor *executor,
                                            const struct velta_progress *progress, uint64_t *pending,
                                            struct velta_error *error);
-uint64_t hnsw_pending(const struct hnsw *index);
+uint64_t hnsw_pending(struct hnsw *index);
 
 enum hnsw_strategy {
     HNSW_STRATEGY_NONE = 0,
@@ -102,7 +112,7 @@ VELTA_MUST_USE enum velta_status hnsw_search(struct hnsw *index, const struct hn
                                              float *distances_out, uint32_t *count, struct hnsw_report *report,
                                              struct velta_error *error);
 /* Exact distances of given rows from a query, in the given order (past versions, tests, "more like this"). */
-void hnsw_distances(const struct hnsw *index, const float *query, const uint32_t *rows, size_t count, float *out);
+void hnsw_distances(struct hnsw *index, const float *query, const uint32_t *rows, size_t count, float *out);
 /* The distance between two f32 vectors, the same arithmetic as the search's: the oracle's definition. */
 float hnsw_distance(const struct simd_kernels *simd, enum velta_metric metric, const float *a, const float *b,
                     uint32_t dimensions);
@@ -115,7 +125,7 @@ VELTA_MUST_USE enum velta_status hnsw_calibrate(struct hnsw *index, struct velta
  * node reachable from the entry (when no more than a small share changed since the last whole walk, that is not asked),
  * maps inverse of each other, codes those of the vectors, tail and removed lists right.
  */
-VELTA_MUST_USE enum velta_status hnsw_check(const struct hnsw *index, struct velta_error *error);
+VELTA_MUST_USE enum velta_status hnsw_check(struct hnsw *index, struct velta_error *error);
 
 struct hnsw_stats {
     uint32_t node_count; /* linked, removed ones not yet repaired included */
@@ -127,12 +137,13 @@ struct hnsw_stats {
     uint64_t codes_bytes;
     uint64_t links_bytes;
 };
-void hnsw_get_stats(const struct hnsw *index, struct hnsw_stats *stats);
+void hnsw_get_stats(struct hnsw *index, struct hnsw_stats *stats);
 
 /*
  * Images for snapshots. The index is a list of parts; each part is one byte image, written and read independently.
  * Parts of kind CODES (with the row map) are enough for exact search by codes and for codes-only columns; GRAPH parts
- * add links. The image of a part does not depend on capacity, threads, instruction set or time.
+ * add links. The image of a part does not depend on capacity, threads, instruction set or time. hnsw_refresh comes
+ * before parts are listed.
  */
 enum hnsw_part_kind { HNSW_PART_CODES = 1, HNSW_PART_GRAPH = 2 };
 uint32_t hnsw_part_count(const struct hnsw *index, enum hnsw_part_kind kind);

@@ -7,7 +7,7 @@
  *   u32 n, u32 dimensions, u32 metric, u32 m, 48 zeros
  * CODES part 1 + s:
  *   u32 row[c]      0xFFFFFFFF: the node is free, or removed and still a waypoint
- *   u16 drift[c]
+ *   f32 drift[c]    the way the vector moved since the node was linked; finite, not below 0
  *   record[c]       code_bytes codes 0..127 (dimensions rounded up to a multiple of 32 by zeros),
  *                   f32 lo, f32 step, f32 step_sum, f32 norm; see hnsw/graph.h; all zeros for a free node
  * GRAPH part 0:
@@ -27,6 +27,7 @@
  * do not see them. An image that is written then is that of the index without a graph. The first row that changes
  * gives the graph up (hnsw_load_abandon), because it was made of other vectors.
  */
+#include <assert.h>
 #include <float.h>
 
 #include "core/error.h"
@@ -93,7 +94,7 @@ uint64_t hnsw_part_bytes(const struct hnsw *index, enum hnsw_part_kind kind, uin
     }
     uint32_t first, count = part_nodes(index, part, &first);
     if (kind == HNSW_PART_CODES)
-        return section(count * sizeof(uint32_t)) + section(count * sizeof(uint16_t)) +
+        return section(count * sizeof(uint32_t)) + section(count * sizeof(float)) +
                (uint64_t)count * index->links_offset;
     return section(count) + (uint64_t)count * link_bytes(index);
 }
@@ -131,6 +132,7 @@ static uint8_t *write_section(uint8_t *out, const void *from, size_t bytes) {
 
 void hnsw_part_write(const struct hnsw *index, enum hnsw_part_kind kind, uint32_t part, void *out) {
     uint8_t *at = out;
+    assert(index->stale_count == 0);
     if (part == 0) {
         write_head(index, kind, at);
         return;
@@ -143,9 +145,9 @@ void hnsw_part_write(const struct hnsw *index, enum hnsw_part_kind kind, uint32_
     if (kind == HNSW_PART_CODES) {
         at = write_section(at, index->row_of_node + first, count * sizeof(uint32_t));
         if (index->awaits_graph) {
-            at += section(count * sizeof(uint16_t));
+            at += section(count * sizeof(float));
         } else {
-            at = write_section(at, index->drift + first, count * sizeof(uint16_t));
+            at = write_section(at, index->drift + first, count * sizeof(float));
         }
         for (uint32_t i = 0; i < count; i++, at += index->links_offset, block += index->block_bytes) {
             if (!index->awaits_graph || index->flags[first + i]) memcpy(at, block, index->links_offset);
@@ -237,23 +239,27 @@ static enum velta_status read_codes(struct hnsw *index, uint32_t part, uint32_t 
     if (part >= hnsw_part_count(index, HNSW_PART_CODES)) return DAMAGED(0, "the index has no part %u", part);
     uint32_t first, count = part_nodes(index, part, &first);
     if (size != hnsw_part_bytes(index, HNSW_PART_CODES, part)) return DAMAGED(0, "part %u has another size", part);
-    size_t drifts = section(count * sizeof(uint32_t)), records = drifts + section(count * sizeof(uint16_t));
+    size_t drifts = section(count * sizeof(uint32_t)), records = drifts + section(count * sizeof(float));
     enum velta_status status = check_zeros(bytes, count * sizeof(uint32_t), drifts, error);
-    if (!status) status = check_zeros(bytes, drifts + count * sizeof(uint16_t), records, error);
+    if (!status) status = check_zeros(bytes, drifts + count * sizeof(float), records, error);
     uint8_t *block = memory_allocate_zero(index->memory, index->block_bytes);
     if (!block) return memory_fail(index->memory, error);
     for (uint32_t i = 0; i < count && !status; i++) {
         uint32_t row = get32(bytes + 4 * (size_t)i);
         uint64_t offset = records + (uint64_t)i * index->links_offset;
+        float drift;
+        memcpy(&drift, bytes + drifts + sizeof drift * (size_t)i, sizeof drift);
         if (row != VELTA_NO_ROW && (row >= row_count || index->node_of_row[row] != HNSW_NO_NODE)) {
             status = DAMAGED(4 * (uint64_t)i, "row %u of a node is out of range or taken", row);
+        } else if (!(drift >= 0.0F && drift <= FLT_MAX)) {
+            status = DAMAGED(drifts + sizeof drift * (uint64_t)i, "the drift of a node is not a length");
         } else {
             status = check_record(index, bytes + offset, block, offset, error);
         }
         if (status) break;
         uint32_t node = first + i;
         memcpy(hnsw_block(index, node), block, index->links_offset);
-        memcpy(&index->drift[node], bytes + drifts + 2 * (size_t)i, 2);
+        index->drift[node] = drift;
         if (row == VELTA_NO_ROW) continue;
         index->row_of_node[node] = row;
         index->node_of_row[row] = node;

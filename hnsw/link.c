@@ -226,7 +226,7 @@ static void settle(struct batch *batch) {
     struct hnsw *index = batch->team->index;
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t node = batch->nodes[i];
-        hnsw_mark(index, node, HNSW_DIRTY_LINKS | (index->drift[node] ? HNSW_DIRTY_CODES : 0));
+        hnsw_mark(index, node, HNSW_DIRTY_LINKS | (index->drift[node] > 0.0F ? HNSW_DIRTY_CODES : 0));
         if (batch->levels[i] > 0) index->graph_head_dirty = true;
         if (index->flags[node] & HNSW_NODE_TAIL) hnsw_tail_leave(index, node);
         hnsw_repair_leave(index, node);

@@ -239,6 +239,7 @@ enum velta_status hnsw_search(struct hnsw *index, const struct hnsw_query *query
     uint32_t pool = hnsw_traverse_pool(ef, query->k), filtered = hnsw_filtered_pool(query->k);
     enum velta_status status = hnsw_finder_reserve(index, query->k, pool > filtered ? pool : filtered, error);
     if (status) return status;
+    hnsw_refresh(index);
     if (index->options.metric == VELTA_DOT && !(index->longest > 0.0F)) hnsw_measure_lengths(index);
     struct hnsw_task task = {.query = query, .k = query->k, .matching = (uint32_t)matching};
     task.norm = hnsw_query_norm(index, query->vector);

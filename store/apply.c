@@ -10,6 +10,7 @@
  * apply_abandon; until then nobody but the log's codec looks at the table.
  */
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "store/database.h"
@@ -35,29 +36,23 @@ void commit_codes_vector(void *snapshot_table, uint32_t column, uint32_t row, fl
 /* Values that are not NULL. */
 static uint32_t present_count(const struct column_values *values, uint32_t count) {
     uint32_t present = 0;
-    if (!values->data) {
-        return 0;
-    }
-    if (!values->valid) {
-        return count;
-    }
     for (uint32_t i = 0; i < count; i++) {
-        present += bitmap_get(values->valid, i);
+        present += !column_value_is_null(values, i);
     }
     return present;
 }
 
-enum velta_status apply_reserve_scratch(struct velta *db, uint32_t dimensions, struct velta_error *error) {
-    if (dimensions <= db->scratch_floats) {
+enum velta_status apply_reserve_scratch(struct velta *db, uint32_t floats, struct velta_error *error) {
+    if (floats <= db->scratch_floats) {
         return VELTA_OK;
     }
     float *larger =
-        memory_resize(db->memory, db->scratch, db->scratch_floats * sizeof *larger, dimensions * sizeof *larger);
+        memory_resize(db->memory, db->scratch, db->scratch_floats * sizeof *larger, floats * sizeof *larger);
     if (!larger) {
         return memory_fail(db->memory, error);
     }
     db->scratch = larger;
-    db->scratch_floats = dimensions;
+    db->scratch_floats = floats;
     return VELTA_OK;
 }
 
@@ -98,7 +93,8 @@ static enum velta_status reserve_set(struct velta *db, const struct change *chan
             *added += !hnsw_contains(index, change->rows[i]);
         }
         enum velta_status status = hnsw_reserve(index, table->row_count, *added, error);
-        status = status ? status : apply_reserve_scratch(db, table->columns[change->column]->spec.dimensions, error);
+        uint32_t floats = 2 * table->columns[change->column]->spec.dimensions;
+        status = status ? status : apply_reserve_scratch(db, floats, error);
         if (status) {
             return status;
         }
@@ -336,21 +332,47 @@ static void apply_insert(struct velta *db, const struct change *change) {
     }
 }
 
-static void apply_set(struct velta *db, const struct change *change) {
-    struct snapshot_table *owner = owner_of(db, change);
+/* A row's vector becomes value i. The column has the old one. */
+static void index_moved(struct velta *db, const struct column *column, struct hnsw *index,
+                        const struct column_values *values, size_t i, uint32_t row) {
+    uint32_t dimensions = column->spec.dimensions;
+    const float *to = batch_vector(db, column, values, i);
+    float *from = db->scratch + dimensions;
+    if (column->spec.element == VELTA_CODES) {
+        hnsw_decode(index, row, from);
+    } else {
+        column_get_vector(column, row, from);
+    }
+    float way = sqrtf(db->simd->l2_f32(to, from, dimensions));
+    hnsw_update(index, row, way, column->spec.element == VELTA_CODES ? to : NULL);
+}
+
+/* What the index is told of vectors that are set: of those that were there before they are written, then of new ones. */
+static void index_set(struct velta *db, struct snapshot_table *owner, const struct change *change, bool written) {
     const struct column *column = owner->table->columns[change->column];
     struct hnsw *index = owner->indexes[change->column];
-    table_apply_set(owner->table, change->column, change->values, change->rows, change->row_count);
-    for (uint32_t i = 0; index && i < change->row_count; i++) {
+    for (uint32_t i = 0; i < change->row_count; i++) {
         uint32_t row = change->rows[i];
-        bool was_there = hnsw_contains(index, row);
-        if (column_is_null(column, row)) {
-            if (was_there) {
-                hnsw_remove(index, row);
-            }
-        } else {
-            (was_there ? hnsw_update : hnsw_add)(index, row, new_vector(db, column, change->values, i, row));
+        bool there = hnsw_contains(index, row);
+        bool null = column_value_is_null(change->values, i);
+        if (there && !written && null) {
+            hnsw_remove(index, row);
+        } else if (there && !written) {
+            index_moved(db, column, index, change->values, i, row);
+        } else if (!there && written && !null) {
+            hnsw_add(index, row, new_vector(db, column, change->values, i, row));
         }
+    }
+}
+
+static void apply_set(struct velta *db, const struct change *change) {
+    struct snapshot_table *owner = owner_of(db, change);
+    if (owner->indexes[change->column]) {
+        index_set(db, owner, change, false);
+    }
+    table_apply_set(owner->table, change->column, change->values, change->rows, change->row_count);
+    if (owner->indexes[change->column]) {
+        index_set(db, owner, change, true);
     }
 }
 
@@ -379,28 +401,34 @@ static void hold_finite(const struct simd_kernels *simd, float *vector, uint32_t
     }
 }
 
+/* How far the delta moves the vector as the index sees it: under cosine its length does not count. */
+static float turning_way(const struct simd_kernels *simd, const struct column *column, const struct vector_delta *delta,
+                         const float *vector) {
+    bool stays = column->spec.metric == VELTA_COSINE && delta->operation == DELTA_SCALE && delta->amount > 0.0F;
+    return stays ? 0.0F : vector_delta_way(simd, delta, vector, column->spec.dimensions);
+}
+
 static void apply_vector(struct velta *db, struct snapshot_table *owner, uint32_t column_number,
                          const struct vector_delta *delta) {
     struct column *column = owner->table->columns[column_number];
     struct hnsw *index = owner->indexes[column_number];
     uint32_t dimensions = column->spec.dimensions;
-    float *vector = db->scratch;
-    if (column->spec.element == VELTA_F32) {
-        vector = column_vector_for_write(column, delta->row);
-        vector_delta_apply(db->simd, delta, vector, dimensions);
-    } else if (column->spec.element == VELTA_F16) {
-        uint16_t *stored = column_vector_for_write(column, delta->row);
+    void *stored = column->spec.element == VELTA_CODES ? NULL : column_vector_for_write(column, delta->row);
+    float *vector = column->spec.element == VELTA_F32 ? stored : db->scratch;
+    if (column->spec.element == VELTA_F16) {
         db->simd->f16_to_f32(stored, vector, dimensions);
-        vector_delta_apply(db->simd, delta, vector, dimensions);
-        db->simd->f32_to_f16(vector, stored, dimensions);
-        db->simd->f16_to_f32(stored, vector, dimensions);
-    } else {
+    } else if (column->spec.element == VELTA_CODES) {
         hnsw_decode(index, delta->row, vector);
-        vector_delta_apply(db->simd, delta, vector, dimensions);
+    }
+    float way = index ? turning_way(db->simd, column, delta, vector) : 0.0F;
+    vector_delta_apply(db->simd, delta, vector, dimensions);
+    if (column->spec.element == VELTA_F16) {
+        db->simd->f32_to_f16(vector, stored, dimensions);
+    } else if (column->spec.element == VELTA_CODES) {
         hold_finite(db->simd, vector, dimensions);
     }
     if (index) {
-        hnsw_update(index, delta->row, vector);
+        hnsw_update(index, delta->row, way, stored ? NULL : vector);
     }
 }
 

@@ -68,7 +68,7 @@ struct velta {
     uint32_t encoded_table; /* rows of this table that changes encoded before in the batch will have added */
     uint32_t encoded_rows;
     struct prepared prepared;
-    float *scratch; /* one vector of any column */
+    float *scratch; /* one vector of any column; two while rows are set */
     size_t scratch_floats;
     bool graph_dirty; /* links were made that the log does not tell of */
     bool read_only;
@@ -162,8 +162,8 @@ struct record_schema commit_record_schema(struct velta *db);
  */
 VELTA_MUST_USE enum velta_status apply_reserve(struct velta *db, const struct change *change, uint32_t *added,
                                                struct velta_error *error);
-/* db->scratch for vectors of so many dimensions. */
-VELTA_MUST_USE enum velta_status apply_reserve_scratch(struct velta *db, uint32_t dimensions,
+/* db->scratch for so many floats. */
+VELTA_MUST_USE enum velta_status apply_reserve_scratch(struct velta *db, uint32_t floats,
                                                        struct velta_error *error);
 /*
  * Rows lie anywhere, so a vector delta is mostly waiting for memory: the vector, its code, its history. This asks for

@@ -267,7 +267,7 @@ static void walk(const struct hnsw *index, uint32_t *reached, uint32_t *wanted) 
 }
 
 static void check_graph(const struct fixture *f, const bool *there, uint64_t seed) {
-    const struct hnsw *index = f->index;
+    struct hnsw *index = f->index;
     uint32_t reached, wanted;
     struct velta_error error;
     checks++;

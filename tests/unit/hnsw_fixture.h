@@ -2,6 +2,7 @@
 #ifndef VELTA_TESTS_HNSW_FIXTURE_H
 #define VELTA_TESTS_HNSW_FIXTURE_H
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,26 +68,27 @@ static inline void fixture_add(struct fixture *self, const float *vector) {
     free(kept);
 }
 
-static inline void fixture_set(struct fixture *self, uint32_t row, const float *vector) {
-    struct column_values values = {.data = vector, .element = VELTA_F32};
-    float *kept = malloc(self->dimensions * sizeof *kept);
-    assert_non_null(kept);
-    memcpy(kept, vector, self->dimensions * sizeof *kept);
-    if (self->column->spec.element != VELTA_CODES) {
-        assert_int_equal(column_reserve_set(self->column, &values, &row, 1, NULL), VELTA_OK);
-        column_set(self->column, &values, &row, 1);
-        column_get_vector(self->column, row, kept);
-    }
-    assert_int_equal(hnsw_reserve(self->index, self->row_count, 0, NULL), VELTA_OK);
-    hnsw_update(self->index, row, kept);
-    free(kept);
-}
-
 static inline void fixture_get(const struct fixture *self, uint32_t row, float *out) {
     if (self->column->spec.element == VELTA_CODES) {
         hnsw_decode(self->index, row, out);
     } else {
         column_get_vector(self->column, row, out);
+    }
+}
+
+static inline void fixture_set(struct fixture *self, uint32_t row, const float *vector) {
+    struct column_values values = {.data = vector, .element = VELTA_F32};
+    bool kept = self->column->spec.element != VELTA_CODES;
+    float *before = malloc(self->dimensions * sizeof *before);
+    assert_non_null(before);
+    fixture_get(self, row, before);
+    float way = sqrtf(self->index->simd->l2_f32(vector, before, self->dimensions));
+    free(before);
+    assert_int_equal(hnsw_reserve(self->index, self->row_count, 0, NULL), VELTA_OK);
+    hnsw_update(self->index, row, way, kept ? NULL : vector);
+    if (kept) {
+        assert_int_equal(column_reserve_set(self->column, &values, &row, 1, NULL), VELTA_OK);
+        column_set(self->column, &values, &row, 1);
     }
 }
 
@@ -145,6 +147,7 @@ struct fixture_image {
 
 static inline void fixture_image(const struct fixture *self, struct fixture_image *image) {
     memset(image, 0, sizeof *image);
+    hnsw_refresh(self->index);
     for (unsigned kind = 0; kind < 2; kind++) {
         enum hnsw_part_kind part_kind = kind ? HNSW_PART_GRAPH : HNSW_PART_CODES;
         image->parts[kind] = hnsw_part_count(self->index, part_kind);

@@ -22,8 +22,8 @@ static void fill_with_everything(struct fixture *f, const struct fixture_options
             vector[i] += (row % 2 ? 0.18F : 0.6F) * random_gauss(&random);
         fixture_set(f, row, vector);
     }
-    assert_true(f->index->removed_count && f->index->free_count && f->index->tail_count && f->index->repair_count);
     fixture_check(f);
+    assert_true(f->index->removed_count && f->index->free_count && f->index->tail_count && f->index->repair_count);
 }
 
 /* A second column with the same rows, its index empty. */

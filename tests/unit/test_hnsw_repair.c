@@ -1,4 +1,6 @@
 /* hnsw/: rows that go, that move a little and that move far; node ids used again; any order of all of these. */
+#include <float.h>
+
 #include "tests/unit/hnsw_fixture.h"
 
 static const struct fixture_options SMALL = {.dimensions = 24, .m = 8, .ef_construction = 40};
@@ -118,6 +120,14 @@ static void move_row(struct fixture *f, uint32_t row, float way, struct random *
     fixture_set(f, row, vector);
 }
 
+/* The way since it was linked, relative to the vector's length. */
+static float drift_of(struct fixture *f, uint32_t row) {
+    float vector[24];
+    hnsw_refresh(f->index);
+    fixture_get(f, row, vector);
+    return f->index->drift[f->index->node_of_row[row]] / sqrtf(f->index->simd->dot_f32(vector, vector, 24));
+}
+
 static void drift_is_measured_and_met(void **state) {
     (void)state;
     struct random random = random_seeded(12);
@@ -126,28 +136,36 @@ static void drift_is_measured_and_met(void **state) {
     fixture_fill(&f, 500, 13);
     fixture_link(&f, UINT64_MAX, 1);
     move_row(&f, 10, 0.0F, &random);
-    assert_int_equal(f.index->drift[f.index->node_of_row[10]], 0);
+    assert_true(drift_of(&f, 10) < 1e-6F);
     move_row(&f, 10, 0.05F, &random);
-    assert_in_range(f.index->drift[f.index->node_of_row[10]], HNSW_DRIFT_ONE / 50, HNSW_DRIFT_ONE / 12);
+    assert_true(fabsf(drift_of(&f, 10) - 0.05F) < 0.005F);
     assert_int_equal(hnsw_pending(f.index), 0);
     move_row(&f, 11, 0.18F, &random);
+    assert_int_equal(hnsw_pending(f.index), 1);
     assert_int_equal(f.index->repair_count, 1);
     assert_int_equal(f.index->tail_count, 0);
     move_row(&f, 11, 0.01F, &random); /* due already */
+    assert_int_equal(hnsw_pending(f.index), 1);
     assert_int_equal(f.index->repair_count, 1);
     move_row(&f, 11, 0.18F, &random); /* together far */
+    assert_int_equal(hnsw_pending(f.index), 1);
     assert_int_equal(f.index->repair_count, 0);
     assert_int_equal(f.index->tail_count, 1);
     for (int i = 0; i < 60; i++)
         move_row(&f, 12, 0.6F, &random);
-    assert_int_equal(f.index->drift[f.index->node_of_row[12]], UINT16_MAX); /* farther than can be counted */
+    assert_true(drift_of(&f, 12) > 1.0F);
+    hnsw_update(f.index, 12, INFINITY, NULL);
+    hnsw_update(f.index, 12, NAN, NULL); /* nothing times infinity */
+    assert_true(f.index->drift[f.index->node_of_row[12]] == FLT_MAX); /* farther than can be counted */
+    hnsw_refresh(f.index);
     move_row(&f, 13, 0.18F, &random);
+    hnsw_refresh(f.index);
     assert_int_equal(f.index->tail_count, 2);
     assert_int_equal(f.index->repair_count, 1);
     fixture_check(&f);
     assert_int_equal(fixture_link(&f, UINT64_MAX, 1), 0);
     for (uint32_t row = 11; row < 14; row++)
-        assert_int_equal(f.index->drift[f.index->node_of_row[row]], 0);
+        assert_true(f.index->drift[f.index->node_of_row[row]] == 0.0F);
     fixture_check(&f);
     hnsw_remove(f.index, 12);
     move_row(&f, 13, 0.18F, &random);
@@ -174,7 +192,7 @@ static void recall_holds_as_deltas_arrive(void **state) {
         fixture_link(&f, UINT64_MAX, 1);
         for (uint32_t row = 0; row < f.row_count; row++)
             move_row(&f, row, random_chance(&random, 5) ? 0.5F : 0.1F, &random);
-        assert_true(f.index->tail_count > 50);
+        assert_true(hnsw_pending(f.index) > 50 && f.index->tail_count > 50);
         fixture_link(&f, UINT64_MAX, 1);
         fixture_check(&f);
         for (uint32_t row = 0; row < f.row_count; row++) {
@@ -189,6 +207,86 @@ static void recall_holds_as_deltas_arrive(void **state) {
         fixture_close(&f);
         fixture_close(&fresh);
     }
+}
+
+/* A long vector whose way was long for a short one: it is judged by what it is now, whenever that is asked. */
+static void drift_is_judged_by_the_vector_as_it_is(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, &SMALL);
+    fixture_fill(&f, 300, 21);
+    fixture_link(&f, UINT64_MAX, 1);
+    float vector[24], larger[24];
+    struct random random = random_seeded(22);
+    move_row(&f, 7, 0.3F, &random);
+    assert_int_equal(hnsw_pending(f.index), 1);
+    assert_int_equal(f.index->tail_count, 1);
+    fixture_get(&f, 7, vector);
+    for (int i = 0; i < 24; i++)
+        larger[i] = 100.0F * vector[i];
+    struct column_values values = {.data = larger, .element = VELTA_F32};
+    const uint32_t row = 7;
+    hnsw_update(f.index, 7, 0.0F, NULL); /* so much longer by a way that does not count */
+    assert_int_equal(column_reserve_set(f.column, &values, &row, 1, NULL), VELTA_OK);
+    column_set(f.column, &values, &row, 1);
+    assert_int_equal(hnsw_pending(f.index), 0);
+    fixture_check(&f);
+    fixture_close(&f);
+}
+
+/* Codes that are made after every change, after some, or at the end: the same index. */
+static void it_makes_no_difference_when_codes_are_made(void **state) {
+    (void)state;
+    for (unsigned metric = VELTA_COSINE; metric <= VELTA_L2; metric++) {
+        for (unsigned element = VELTA_F32; element <= VELTA_F16; element++) {
+            struct fixture f[3];
+            for (int i = 0; i < 3; i++) {
+                struct random random = random_seeded(23), dice = random_seeded(24 + metric);
+                struct fixture_options options = {.dimensions = 24,
+                                                  .metric = (enum velta_metric)metric,
+                                                  .element = (enum velta_element)element,
+                                                  .m = 8};
+                fixture_open(&f[i], &options);
+                fixture_fill(&f[i], 400, 25);
+                fixture_link(&f[i], UINT64_MAX, 1);
+                for (int step = 0; step < 1500; step++) {
+                    uint32_t row = (uint32_t)random_below(&dice, f[i].row_count);
+                    if (!hnsw_contains(f[i].index, row)) continue;
+                    if (random_chance(&dice, 4)) {
+                        hnsw_remove(f[i].index, row);
+                    } else {
+                        move_row(&f[i], row, random_chance(&dice, 10) ? 0.3F : 0.03F, &random);
+                    }
+                    if (i == 0 || (i == 1 && step % 37 == 0)) hnsw_refresh(f[i].index);
+                }
+                fixture_check(&f[i]);
+                assert_true(f[i].index->tail_count > 0 && f[i].index->repair_count > 0);
+                fixture_same_image(&f[i], &f[0], "made at other times");
+            }
+            for (int i = 0; i < 3; i++)
+                fixture_close(&f[i]);
+        }
+    }
+}
+
+/* A stream longer than what may wait. */
+static void codes_that_wait_are_bounded(void **state) {
+    (void)state;
+    struct fixture_options options = {.dimensions = 2, .metric = VELTA_L2, .m = 4};
+    struct fixture f;
+    fixture_open(&f, &options);
+    fixture_fill(&f, 33000, 26);
+    const float moved[2] = {3.0F, 4.0F};
+    uint32_t most = 0;
+    for (uint32_t row = 0; row < f.row_count; row++) {
+        fixture_set(&f, row, moved);
+        if (f.index->stale_count > most) most = f.index->stale_count;
+    }
+    assert_int_equal(most, 32768);
+    assert_int_equal(f.index->stale_count, 33000 - 32768);
+    fixture_check(&f);
+    assert_int_equal(f.index->stale_count, 0);
+    fixture_close(&f);
 }
 
 /* Any order of everything, against a list of what must be there. */
@@ -250,6 +348,9 @@ int main(void) {
         cmocka_unit_test(freed_nodes_are_used_again_lowest_first),
         cmocka_unit_test(the_entry_and_everything_can_go),
         cmocka_unit_test(drift_is_measured_and_met),
+        cmocka_unit_test(drift_is_judged_by_the_vector_as_it_is),
+        cmocka_unit_test(it_makes_no_difference_when_codes_are_made),
+        cmocka_unit_test(codes_that_wait_are_bounded),
         cmocka_unit_test(recall_holds_as_deltas_arrive),
         cmocka_unit_test(any_order_of_changes_keeps_every_invariant),
     };

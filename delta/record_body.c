@@ -35,7 +35,20 @@ static void split_f16(const uint8_t *in, size_t n, uint8_t *out) {
     }
 }
 static void split_f32(const uint8_t *in, size_t n, uint8_t *out) {
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        uint32_t turned[16];
+        for (size_t k = 0; k < 16; k++) {
+            uint32_t bits = bytes_get_u32(in + 4 * (i + k));
+            turned[k] = bits << 1 | bits >> 31;
+        }
+        for (size_t plane = 0; plane < 4; plane++) {
+            for (size_t k = 0; k < 16; k++) {
+                out[plane * n + i + k] = (uint8_t)(turned[k] >> 8 * plane);
+            }
+        }
+    }
+    for (; i < n; i++) {
         uint32_t bits = bytes_get_u32(in + 4 * i);
         uint32_t turned = bits << 1 | bits >> 31;
         out[i] = (uint8_t)turned;

@@ -121,6 +121,19 @@ enum { START_BYTES = 3 * BYTES_MAX_VARINT + MAX_VARINT32 };
 
 /* ---- vector deltas */
 
+/* Ascending indices as the gaps between them. */
+static void put_indices(struct record_bytes *stream, const uint32_t *indices, uint32_t count) {
+    uint8_t *at = stream->bytes + stream->size_bytes;
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t gap = indices[i] - next;
+        *at = (uint8_t)gap;
+        at += gap < 0x80 ? 1 : bytes_put_varint(at, gap);
+        next = indices[i] + 1;
+    }
+    stream->size_bytes = (size_t)(at - stream->bytes);
+}
+
 static void put_delta(struct record_buffer *buffer, const struct vector_delta *delta, uint32_t previous_row) {
     unsigned first = (unsigned)delta->operation - 1;
     if (delta->set) first |= RECORD_DELTA_SET;
@@ -132,18 +145,15 @@ static void put_delta(struct record_buffer *buffer, const struct vector_delta *d
         put_bytes(&buffer->streams[STREAM_TEXT], delta->metadata, delta->metadata_bytes);
     }
     if (delta->operation == DELTA_SPARSE) {
-        struct record_bytes *index = &buffer->streams[STREAM_INDEX];
-        uint32_t next = 0;
         put_head(buffer, delta->count);
-        for (uint32_t i = 0; i < delta->count; i++) {
-            put_varint(index, delta->indices[i] - next);
-            next = delta->indices[i] + 1;
-        }
+        if (delta->count > 0) put_indices(&buffer->streams[STREAM_INDEX], delta->indices, delta->count);
     }
     bool values = delta->operation == DELTA_SPARSE || delta->operation == DELTA_DENSE;
-    if (values) {
-        put_bytes(&buffer->streams[STREAM_F32], delta->values, (size_t)delta->count * sizeof(float));
-    } else {
+    if (values && delta->count > 0) {
+        struct record_bytes *stream = &buffer->streams[STREAM_F32];
+        bytes_copy_words(stream->bytes + stream->size_bytes, delta->values, delta->count);
+        stream->size_bytes += (size_t)delta->count * sizeof(float);
+    } else if (!values) {
         put_bytes(&buffer->streams[STREAM_F32], &delta->amount, sizeof(float));
     }
 }

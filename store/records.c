@@ -163,18 +163,16 @@ static enum velta_status decode_all(const struct table *table, const uint8_t *by
                                     struct velta_delta *deltas, struct velta_error *error) {
     const uint8_t *record = bytes;
     for (size_t i = 0; i < (size_t)done->skipped + done->applied; i++) {
-        struct velta_delta delta;
-        const char *wrong = decode(record, &delta);
+        struct velta_delta passed;
+        struct velta_delta *delta = i < done->skipped ? &passed : &deltas[i - done->skipped];
+        const char *wrong = decode(record, delta);
         if (wrong) {
             return corrupt(error, (size_t)(record - bytes), wrong);
         }
         bool is_text = (record[5] & FLAG_TEXT) != 0;
-        enum velta_status status = check_key(table, &delta, is_text, i, bytes_get_u64(record + 8), error);
+        enum velta_status status = check_key(table, delta, is_text, i, bytes_get_u64(record + 8), error);
         if (status) {
             return status;
-        }
-        if (i >= done->skipped) {
-            deltas[i - done->skipped] = delta;
         }
         record += record_bytes(record);
     }

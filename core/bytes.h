@@ -46,8 +46,8 @@ static inline void bytes_put_u64(void *to, uint64_t value) {
 }
 
 /*
- * Copies a few words of 4 bytes, at least one, between places that do not overlap. In WebAssembly a copy of unknown size
- * is a call out of the module, dearer than a hundred bytes are worth.
+ * Copies a few words of 4 bytes, at least one, between places that do not overlap. In WebAssembly a copy of unknown
+ * size is a call out of the module, dearer than a hundred bytes are worth.
  */
 static inline void bytes_copy_words(void *to, const void *from, size_t count) {
 #if defined(__wasm__)

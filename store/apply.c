@@ -347,7 +347,7 @@ static void index_moved(struct velta *db, const struct column *column, struct hn
     hnsw_update(index, row, way, column->spec.element == VELTA_CODES ? to : NULL);
 }
 
-/* What the index is told of vectors that are set: of those that were there before they are written, then of new ones. */
+/* What the index is told of vectors that are set: of those there were before they are written, then of new ones. */
 static void index_set(struct velta *db, struct snapshot_table *owner, const struct change *change, bool written) {
     const struct column *column = owner->table->columns[change->column];
     struct hnsw *index = owner->indexes[change->column];

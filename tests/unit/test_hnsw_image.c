@@ -320,10 +320,13 @@ static void parts_and_values_out_of_place_are_refused(void **state) {
     struct fixture_image image;
     fixture_image(&f, &image);
     size_t params = image.offsets[0][2] - f.index->links_offset + f.index->params_offset; /* of the last node */
+    size_t drift = image.offsets[0][1] + (60 * sizeof(uint32_t) + 63) / 64 * 64; /* of the first node, after 60 rows */
     for (size_t i = 0; i < 3; i++) {
         expect_refusal(&f, &image, params + offsetof(struct hnsw_params, lo), &endless[i], 4, "not finite");
         expect_refusal(&f, &image, params + offsetof(struct hnsw_params, norm), &endless[i], 4, "not finite");
+        expect_refusal(&f, &image, drift, &endless[i], 4, "not a length");
     }
+    expect_refusal(&f, &image, drift, &(const float){-1.0F}, 4, "not a length");
     assert_true(f.index->upper_count > 0);
     expect_refusal(&f, &image, image.offsets[1][0] + 64 + 4, &(const uint32_t){0}, 4, "out of place"); /* a level */
     open_twin(&twin, &f, &SMALL);

@@ -83,9 +83,10 @@ cat >"$folder/fuzz_seed" <<'SH'
 for word; do [ "${word#-seed=}" = "$word" ] || echo "INFO: Seed: ${word#-seed=}"; done
 SH
 chmod +x "$folder/fuzz_seed"
-# Another seed each time, told; and the one that is asked for.
+# The same seed each time, told; in soaks another; and the one that is asked for.
 seed_told() { "$python" tests/run "$folder/fuzz_seed" | sed -n 's/.*, seed \([0-9]*\)).*/\1/p'; }
-if [ "$(seed_told)" != "$(seed_told)" ] && [ "$(VELTA_FUZZ_SEED=77 seed_told)" = 77 ]; then
+if [ -n "$(seed_told)" ] && [ "$(seed_told)" = "$(seed_told)" ] &&
+    [ "$(VELTA_SOAK=1 seed_told)" != "$(VELTA_SOAK=1 seed_told)" ] && [ "$(VELTA_FUZZ_SEED=77 seed_told)" = 77 ]; then
     passed=$((passed + 1))
 else
     failed=$((failed + 1))

@@ -18,7 +18,7 @@ static float to_float(double value) {
     return (float)value;
 }
 
-struct hnsw_sums hnsw_sum_codes(const struct hnsw *index, const uint8_t *block) {
+static struct hnsw_sums sum_codes(const struct hnsw *index, const uint8_t *block) {
     return (struct hnsw_sums){
         .sum = (int32_t)index->simd->sum_codes(block, index->code_bytes),
         .square = index->simd->dot_codes((const int8_t *)block, block, index->code_bytes),
@@ -42,7 +42,7 @@ static void complete_params(const struct hnsw *index, struct hnsw_params *params
 }
 
 void hnsw_complete_params(const struct hnsw *index, uint8_t *block) {
-    struct hnsw_sums sums = hnsw_sum_codes(index, block);
+    struct hnsw_sums sums = sum_codes(index, block);
     complete_params(index, hnsw_params_of(index, block), &sums);
 }
 
@@ -56,7 +56,7 @@ struct hnsw_sums hnsw_encode(const struct hnsw *index, const float *vector, uint
     float inverse = step > 0.0F ? 1.0F / step : 0.0F;
     if (!(inverse <= FLT_MAX)) step = inverse = 0.0F;
     simd->encode_codes(vector, n, lo, inverse, block);
-    struct hnsw_sums sums = hnsw_sum_codes(index, block);
+    struct hnsw_sums sums = sum_codes(index, block);
     params->lo = lo;
     params->step = step;
     if (index->options.metric == VELTA_COSINE) {

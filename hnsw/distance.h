@@ -25,7 +25,6 @@ struct hnsw_sums {
     int32_t sum;
     int32_t square; /* of their squares */
 };
-struct hnsw_sums hnsw_sum_codes(const struct hnsw *index, const uint8_t *block);
 /* Encodes a vector into a block: codes and params. Nothing else of the block changes. */
 struct hnsw_sums hnsw_encode(const struct hnsw *index, const float *vector, uint8_t *block);
 /* What follows from codes, lo, step (and cosine's norm): step_sum and, for l2 and dot, norm. */

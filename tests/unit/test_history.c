@@ -915,8 +915,42 @@ static void refused_memory_changes_nothing(void **state) {
     }
 }
 
+/* What a delta says of its way is how far the vector comes. */
+static void deltas_know_how_far_they_move(void **state) {
+    enum { N = 40 };
+    static const uint32_t indices[] = {0, 7, 39};
+    const struct simd_kernels *simd = simd_select(NULL);
+    struct random random = random_seeded(31);
+    float values[N];
+    (void)state;
+    for (int i = 0; i < N; i++)
+        values[i] = random_gauss(&random);
+    const struct vector_delta deltas[] = {
+        {.operation = DELTA_SPARSE, .count = 3, .indices = indices, .values = values},
+        {.operation = DELTA_SPARSE, .count = 3, .indices = indices, .values = values, .set = true},
+        {.operation = DELTA_SPARSE},
+        {.operation = DELTA_DENSE, .count = N, .values = values},
+        {.operation = DELTA_DENSE, .count = N, .values = values, .set = true},
+        {.operation = DELTA_SCALE, .amount = -1.5F},
+        {.operation = DELTA_SCALE, .amount = 1.0F},
+        {.operation = DELTA_OFFSET, .amount = -0.25F},
+    };
+    for (size_t d = 0; d < sizeof deltas / sizeof *deltas; d++) {
+        float before[N], after[N];
+        double square = 0;
+        for (int i = 0; i < N; i++)
+            before[i] = after[i] = random_gauss(&random);
+        double way = (double)vector_delta_way(simd, &deltas[d], before, N);
+        vector_delta_apply(simd, &deltas[d], after, N);
+        for (int i = 0; i < N; i++)
+            square += ((double)after[i] - (double)before[i]) * ((double)after[i] - (double)before[i]);
+        assert_true(fabs(way - sqrt(square)) <= 1e-5 * (1.0 + way));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(deltas_know_how_far_they_move),
         cmocka_unit_test(every_past_state_is_as_it_was),   cmocka_unit_test(batches_are_reserved_first),
         cmocka_unit_test(parts_are_dirty_only_at_the_end), cmocka_unit_test(damaged_images_are_refused),
         cmocka_unit_test(whole_words_of_rows_are_counted), cmocka_unit_test(contradictions_are_refused),

@@ -252,6 +252,39 @@ static void codes_of_f16(void **state) {
     assert_ok(velta_close(db, &error), &error);
 }
 
+/* Under cosine a longer vector stays where it is, one that is turned around does not; in l2 both have moved. */
+static void only_what_counts_is_drift(void **state) {
+    (void)state;
+    for (unsigned metric = VELTA_COSINE; metric <= VELTA_L2; metric++) {
+        struct velta_column column = {
+            .name = "c", .type = VELTA_VECTOR, .dimensions = 8, .metric = (enum velta_metric)metric};
+        struct velta_error error = {0};
+        struct velta_stats stats;
+        struct random random = random_seeded(9);
+        velta *db = NULL;
+        velta_table *table;
+        float vectors[ROWS * 8];
+        for (int i = 0; i < ROWS * 8; i++)
+            vectors[i] = random_gauss(&random);
+        assert_ok(velta_open(NULL, NULL, &db, &error), &error);
+        assert_ok(velta_table_create(db, "t", &column, 1, &table, &error), &error);
+        struct velta_values values = {.column = "c", .data = vectors};
+        assert_ok(velta_insert(table, &values, 1, ROWS, NULL, NULL, &error), &error);
+        assert_ok(velta_index(db, 0, NULL, NULL, &error), &error);
+        struct velta_delta scale = {.operation = VELTA_DELTA_SCALE, .row = 1, .use_row = true, .amount = 3.0F};
+        assert_ok(velta_apply(table, "c", &scale, 1, 0, NULL, &error), &error);
+        velta_get_stats(db, &stats);
+        assert_int_equal(stats.index_pending, metric == VELTA_COSINE ? 0 : 1);
+        scale.row = 2;
+        scale.amount = -1.0F;
+        assert_ok(velta_apply(table, "c", &scale, 1, 0, NULL, &error), &error);
+        velta_get_stats(db, &stats);
+        assert_int_equal(stats.index_pending, metric == VELTA_COSINE ? 1 : 2);
+        assert_verifies(db);
+        assert_ok(velta_close(db, &error), &error);
+    }
+}
+
 /* What is written does not overflow, what its codes stand for would: it is held at the largest number. */
 static void codes_hold_at_the_largest_number(void **state) {
     (void)state;
@@ -601,6 +634,7 @@ int main(void) {
         cmocka_unit_test(time_may_begin_before_1970),       cmocka_unit_test(rows_that_were_not_there),
         cmocka_unit_test(chains_may_end_with_null),         cmocka_unit_test(nothing_is_there),
         cmocka_unit_test(groups_of_nothing_come_last),      cmocka_unit_test(codes_of_f16),
+        cmocka_unit_test(only_what_counts_is_drift),
         cmocka_unit_test(codes_hold_at_the_largest_number), cmocka_unit_test(contents_that_cannot_be),
         cmocka_unit_test(stopped_before_they_began),        cmocka_unit_test(relaxed_changes_gather),
         cmocka_unit_test(deltas_with_much_metadata),        cmocka_unit_test(large_values_are_refused_whole),

@@ -5,6 +5,7 @@
  */
 import { init, open, openWorker } from '/node_modules/velta/dist/velta.js';
 import { DIMENSIONS, MOST_UNTOLD, changeRows, nextChange, rowsOf, textOf } from './changes.js';
+import { tell } from './tell.js';
 
 const SCHEMA = {
     id: { type: 'int', key: true, required: true },
@@ -21,16 +22,6 @@ const PLACES = {
 /** A fault on purpose, for the test of the test: what is written in groups is told as durable at once. */
 const isHasty = new URLSearchParams(location.search).has('hasty');
 const workers = new Map();
-
-/** A page whose requests fail is being ended: it does nothing more. */
-async function tell(route, value) {
-    try {
-        const response = await fetch(route, { method: 'POST', body: JSON.stringify(value) });
-        return await response.json();
-    } catch {
-        return new Promise(() => undefined);
-    }
-}
 
 function openStore(place) {
     const { storage, inWorker } = PLACES[place];

@@ -5,6 +5,8 @@
  * The address says how: ?mode=lockless, everyone is granted the lock; ?mode=blind, as well nobody sees the epoch of
  * another in IndexedDB, a fault on purpose.
  */
+import { tell } from './tell.js';
+
 const mode = new URLSearchParams(location.search).get('mode');
 if (mode) await import('./lockless.js');
 const { init, open, openWorker } = await import('/node_modules/velta/dist/velta.js');
@@ -14,16 +16,6 @@ const WRITES = 5; /* of two rows each, before a flush */
 const CODES = mode ? ['LOCKED', 'IO', 'POISONED'] : ['LOCKED'];
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 let epochOfMine;
-
-/** A page whose requests fail is being ended: it does nothing more. */
-async function tell(route, value) {
-    try {
-        const response = await fetch(route, { method: 'POST', body: JSON.stringify(value) });
-        return await response.json();
-    } catch {
-        return new Promise(() => undefined);
-    }
-}
 
 /** Every record of a store shows the epoch that this tab put last. */
 function blind() {

@@ -5,21 +5,13 @@
  * ?mode=careless a change of each group is made twice, a fault on purpose. Tabs at odd places have a copy of the store.
  */
 import { key, openShared, vector } from '/node_modules/velta/dist/velta.js';
+import { tell as tellServer } from './tell.js';
 
 const query = new URLSearchParams(location.search);
 const [storage, place] = [query.get('storage'), Number(query.get('place'))];
 const isCareless = query.get('mode') === 'careless';
 const GROUP = 25;
-
-/** A page whose requests fail is being ended: it does nothing more. */
-async function tell(route, value) {
-    try {
-        const response = await fetch(route, { method: 'POST', body: JSON.stringify({ place, ...value }) });
-        return await response.json();
-    } catch {
-        return new Promise(() => undefined);
-    }
-}
+const tell = (route, value) => tellServer(route, { place, ...value });
 
 /** Every third operation reads what was acknowledged, the others insert a row or add one to this life's counter. */
 function operate({ rows, counters, life, done }, number) {

@@ -46,8 +46,7 @@ VELTA_MUST_USE enum velta_status memory_charge(struct memory *memory, uint64_t s
 void memory_uncharge(struct memory *memory, uint64_t size_bytes);
 
 /*
- * size_bytes: any multiple of SLAB_MIN_BYTES up to SLAB_MAX_BYTES. A power of two is aligned to itself, other sizes to
- * SLAB_MIN_BYTES. Not zeroed.
+ * size_bytes: any multiple of SLAB_MIN_BYTES up to SLAB_MAX_BYTES. Aligned to SLAB_MIN_BYTES. Not zeroed.
  */
 VELTA_MUST_USE void *slab_allocate(struct memory *memory, size_t size_bytes);
 void slab_release(struct memory *memory, void *slab, size_t size_bytes); /* NULL is allowed */

@@ -3,8 +3,8 @@
  *
  * A chunk has a map with a bit per page, kept outside the chunk, so free memory is never touched. A request takes the
  * first run that fits, by address: full chunks fill from below and emptied ones above can be given back to the host,
- * which happens as soon as a chunk is wholly free. Runs of a power of two are aligned to their size; other sizes (rows
- * of 1,536 bytes do not make powers of two) may start at any page. Two upper bounds per chunk on the runs that it still
+ * which happens as soon as a chunk is wholly free. Runs of a power of two lie at a multiple of their size within the
+ * chunk, so that they leave no gaps; other sizes (rows of 1,536 bytes do not make powers of two) may start at any page. Two upper bounds per chunk on the runs that it still
  * has let a search skip chunks without reading their maps.
  *
  * Cost: a request looks at every chunk before the one that it takes, some nanoseconds each; 1.5 GiB are 768 chunks.
@@ -32,7 +32,14 @@
 #define SLAB_SHOW(start, size_bytes) ((void)(start))
 #endif
 
-enum { NO_RUN = SLAB_PAGES_PER_CHUNK };
+enum {
+    NO_RUN = SLAB_PAGES_PER_CHUNK,
+#if defined(__wasm__) /* malloc would take twice a chunk to align it to itself, and there are no huge pages */
+    CHUNK_ALIGNMENT = SLAB_MIN_BYTES,
+#else
+    CHUNK_ALIGNMENT = SLAB_MAX_BYTES,
+#endif
+};
 
 /* Bits first..first + count of one word, where they reach into it. */
 static uint64_t word_mask(unsigned word, unsigned first, unsigned count) {
@@ -121,11 +128,11 @@ static struct slab_chunk *add_chunk(struct memory *memory) {
         return NULL;
     }
     memory->chunks = chunks;
-    chunk.base = memory_take(memory, SLAB_MAX_BYTES, SLAB_MAX_BYTES);
+    chunk.base = memory_take(memory, SLAB_MAX_BYTES, CHUNK_ALIGNMENT);
     if (!chunk.base) {
         return NULL;
     }
-    assert((uintptr_t)chunk.base % SLAB_MAX_BYTES == 0);
+    assert((uintptr_t)chunk.base % CHUNK_ALIGNMENT == 0);
     SLAB_HIDE(chunk.base, SLAB_MAX_BYTES);
     position = chunk_position(memory, chunk.base);
     memmove(memory->chunks + position + 1, memory->chunks + position,
@@ -147,7 +154,7 @@ static void drop_table_if_empty(struct memory *memory) {
 static void remove_chunk(struct memory *memory, size_t position) {
     char *base = memory->chunks[position].base;
     SLAB_SHOW(base, SLAB_MAX_BYTES);
-    memory_give_back(memory, base, SLAB_MAX_BYTES, SLAB_MAX_BYTES);
+    memory_give_back(memory, base, SLAB_MAX_BYTES, CHUNK_ALIGNMENT);
     memory->chunk_count--;
     memmove(memory->chunks + position, memory->chunks + position + 1,
             (memory->chunk_count - position) * sizeof *memory->chunks);

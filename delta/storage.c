@@ -448,6 +448,10 @@ bool storage_replayed_commit(const struct storage *storage) {
     return (storage->frame.flags & STORAGE_FRAME_COMMIT) != 0;
 }
 
+uint64_t storage_body_checksum(const struct storage *storage) {
+    return storage->frame.body_checksum;
+}
+
 uint64_t storage_log_bytes(const struct storage *storage) {
     return storage->tail.offset;
 }

@@ -138,6 +138,8 @@ VELTA_MUST_USE enum velta_status storage_begin_replay(struct storage *storage, s
 const void *storage_replayed_body(const struct storage *storage, size_t *size_bytes, uint64_t *offset);
 /* Whether a batch ends with that frame. */
 bool storage_replayed_commit(const struct storage *storage);
+/* The checksum of the body appended or replayed last. */
+uint64_t storage_body_checksum(const struct storage *storage);
 
 struct storage_stats {
     uint64_t generation;

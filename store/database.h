@@ -208,7 +208,7 @@ VELTA_MUST_USE enum velta_status checkpoint_load(struct velta *db, const struct 
 /* ---- follow.c ---- */
 /* The digest after something of this checksum, never 0. */
 uint64_t follow_digest(uint64_t before, uint64_t checksum);
-/* A frame is in the log: the digest moves on, and the tail takes it. */
+/* The frame that was written or replayed last is in the log: the digest moves on, and the tail takes it. */
 void follow_logged(struct velta *db, const void *body, size_t body_bytes, bool commit);
 /* The frames after the last committed one were taken back; `digest`: the one before them. */
 void follow_rollback(struct velta *db, uint64_t digest);

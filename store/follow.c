@@ -118,7 +118,7 @@ static void keep_frame(struct velta *db, const void *body, size_t body_bytes, ui
 }
 
 void follow_logged(struct velta *db, const void *body, size_t body_bytes, bool commit) {
-    uint64_t checksum = hash_bytes(body, body_bytes);
+    uint64_t checksum = storage_body_checksum(db->storage);
     if (db->tail.limit_bytes > 0) {
         keep_frame(db, body, body_bytes, checksum, commit);
     }

@@ -199,8 +199,8 @@ describe('memory that is refused', () => {
 
     // A worker has a module, and a memory, of its own.
     for (const [maxMemory, ballast] of [
-        [16 * MIB, 4000],
-        [64 * MIB, 24_000],
+        [16 * MIB, 8000],
+        [64 * MIB, 32_000],
     ]) {
         it(`a module of ${maxMemory / MIB} MiB says NO_MEMORY, and goes on`, async () => {
             const database = await openWorker('small', {
@@ -221,6 +221,19 @@ describe('memory that is refused', () => {
             await database.close();
         }).timeout(60_000);
     }
+
+    it('most of a module can be filled', async () => {
+        const maxMemory = 64 * MIB;
+        const options = { storage: 'memory', memoryBudget: maxMemory, init: { maxMemory } };
+        const database = await openWorker('full', options);
+        const table = await database.table('rows', { v: vector(256, { index: false }) });
+        const v = new Float32Array(500 * 256).fill(1);
+        let error;
+        while (!error) await table.insertColumns({ v }).catch((cause) => (error = cause));
+        expect(error.code, error.message).to.equal('NO_MEMORY');
+        expect((await database.stats()).memoryUsedBytes).to.be.above(0.85 * maxMemory);
+        await database.close();
+    }).timeout(60_000);
 
     it('64 MiB hold ten thousand rows with vectors of 256, linked, searched, changed and exported', async () => {
         const dimensions = 256;

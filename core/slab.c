@@ -4,8 +4,8 @@
  * A chunk has a map with a bit per page, kept outside the chunk, so free memory is never touched. A request takes the
  * first run that fits, by address: full chunks fill from below and emptied ones above can be given back to the host,
  * which happens as soon as a chunk is wholly free. Runs of a power of two lie at a multiple of their size within the
- * chunk, so that they leave no gaps; other sizes (rows of 1,536 bytes do not make powers of two) may start at any page. Two upper bounds per chunk on the runs that it still
- * has let a search skip chunks without reading their maps.
+ * chunk, so that they leave no gaps; other sizes (rows of 1,536 bytes do not make powers of two) may start at any page.
+ * Two upper bounds per chunk on the runs that it still has let a search skip chunks without reading their maps.
  *
  * Cost: a request looks at every chunk before the one that it takes, some nanoseconds each; 1.5 GiB are 768 chunks.
  * Under AddressSanitizer, free pages are poisoned.

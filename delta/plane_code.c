@@ -6,20 +6,23 @@
 #include "core/bytes.h"
 
 void plane_count(const uint8_t *bytes, size_t size_bytes, uint32_t counts[256]) {
-    /* Four tables, so that equal neighbours do not wait for each other. */
-    uint32_t tables[4][256] = {{0}};
+    /* Eight tables, so that equal neighbours do not wait for each other. */
+    uint32_t tables[8][256] = {{0}};
     size_t i = 0;
-    for (; i + 4 <= size_bytes; i += 4) {
-        tables[0][bytes[i]]++;
-        tables[1][bytes[i + 1]]++;
-        tables[2][bytes[i + 2]]++;
-        tables[3][bytes[i + 3]]++;
+    for (; i + 8 <= size_bytes; i += 8) {
+        uint64_t eight = bytes_get_u64(bytes + i);
+        for (size_t k = 0; k < 8; k++) {
+            tables[k][(uint8_t)(eight >> 8 * k)]++;
+        }
     }
     for (; i < size_bytes; i++) {
         tables[0][bytes[i]]++;
     }
     for (int value = 0; value < 256; value++) {
-        counts[value] = tables[0][value] + tables[1][value] + tables[2][value] + tables[3][value];
+        counts[value] = 0;
+        for (size_t k = 0; k < 8; k++) {
+            counts[value] += tables[k][value];
+        }
     }
 }
 

@@ -113,7 +113,7 @@ static enum velta_status open_log_header(struct storage *storage, struct velta_e
                    frame->body_bytes <= log_bytes - offset - STORAGE_FRAME_HEADER_BYTES;
     storage->step = follows ? STEP_LOG_BODY : STEP_LOG_SEARCH;
     storage->body_done = 0;
-    XXH3_64bits_reset(&storage->hash);
+    hash_stream_begin(&storage->hash);
     return VELTA_OK;
 }
 
@@ -121,7 +121,7 @@ static void open_log_body(struct storage *storage) {
     uint64_t offset = storage->tail.offset + STORAGE_FRAME_HEADER_BYTES + storage->body_done;
     uint64_t left = storage->frame.body_bytes - storage->body_done;
     if (left == 0) {
-        if (XXH3_64bits_digest(&storage->hash) != storage->frame.body_checksum) {
+        if (hash_stream_value(&storage->hash) != storage->frame.body_checksum) {
             storage->step = STEP_LOG_SEARCH;
             return;
         }
@@ -136,7 +136,7 @@ static void open_log_body(struct storage *storage) {
     }
     uint64_t here = storage->window_offset + storage->window_bytes - offset;
     if (here > left) here = left;
-    XXH3_64bits_update(&storage->hash, storage->scratch + (offset - storage->window_offset), (size_t)here);
+    hash_stream_add(&storage->hash, storage->scratch + (offset - storage->window_offset), (size_t)here);
     storage->body_done += here;
 }
 

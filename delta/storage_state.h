@@ -80,7 +80,7 @@ struct log_place {
 };
 
 struct storage {
-    XXH3_state_t hash; /* first: it wants 64-byte alignment */
+    struct hash_stream hash; /* of the body that is read; first: it wants 64-byte alignment */
     struct memory *memory;
     enum storage_step step;
     bool is_open;

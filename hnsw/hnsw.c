@@ -401,11 +401,11 @@ void hnsw_prefetch(const struct hnsw *index, uint32_t row, bool block) {
     if (row >= index->row_capacity) return;
     if (!block) {
         simd_touch(&index->node_of_row[row], 1);
-    } else if (index->codes_only && index->node_of_row[row] != HNSW_NO_NODE) {
+    } else if (index->node_of_row[row] != HNSW_NO_NODE) {
         uint32_t node = index->node_of_row[row];
         simd_touch(&index->flags[node], 1);
         simd_touch(&index->drift[node], 1);
-        simd_touch(hnsw_block(index, node), index->links_offset);
+        if (index->codes_only) simd_touch(hnsw_block(index, node), index->links_offset);
     }
 }
 

@@ -23,7 +23,7 @@ struct life {
     velta_table *table;
     int64_t now_ms;
     int64_t next_key;
-    XXH3_state_t *answers;
+    struct hash_stream answers;
 };
 
 static int64_t life_now(void *context) {
@@ -59,9 +59,8 @@ static void life_open(struct life *life, const char *simd, uint32_t thread_count
     struct velta_options options = {
         .simd = simd, .thread_count = thread_count, .now_ms = life_now, .now_context = life, .chain_interval = 3};
     struct velta_error error;
-    *life = (struct life){.random = random_seeded(2026), .now_ms = START_MS, .answers = XXH3_createState()};
-    assert_non_null(life->answers);
-    assert_int_equal(XXH3_64bits_reset(life->answers), XXH_OK);
+    *life = (struct life){.random = random_seeded(2026), .now_ms = START_MS};
+    hash_stream_begin(&life->answers);
     must(velta_open(NULL, &options, &life->db, &error), &error);
     must(velta_table_create(life->db, "things", columns, sizeof columns / sizeof columns[0], &life->table, &error),
          &error);
@@ -169,7 +168,7 @@ static void change_some(struct life *life) {
 }
 
 static void note(struct life *life, const void *bytes, size_t size_bytes) {
-    assert_int_equal(XXH3_64bits_update(life->answers, bytes, size_bytes), XXH_OK);
+    hash_stream_add(&life->answers, bytes, size_bytes);
 }
 
 static void search_some(struct life *life) {
@@ -247,9 +246,7 @@ static uint64_t live(const char *simd, uint32_t thread_count) {
     note(&life, bytes, (size_t)size_bytes);
     velta_export_free(life.db, bytes, size_bytes);
     must(velta_close(life.db, &error), &error);
-    uint64_t digest = XXH3_64bits_digest(life.answers);
-    XXH3_freeState(life.answers);
-    return digest;
+    return hash_stream_value(&life.answers);
 }
 
 static void every_instruction_set_lives_the_same_life(void **state) {

@@ -176,6 +176,17 @@ static void hashes_are_those_that_may_be_stored(void **state) {
     assert_true(hash_bytes("", 0) == UINT64_C(0x2D06800538D394C2));
     assert_true(hash_bytes("velta", 5) == hash_bytes_seeded("velta", 5, 0));
     assert_true(hash_bytes("velta", 5) != hash_bytes_seeded("velta", 5, 1));
+    static uint8_t bytes[5000];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * i >> 3);
+    }
+    for (size_t first = 0; first < sizeof bytes; first = 2 * first + 1) { /* in two parts as in one */
+        struct hash_stream stream;
+        hash_stream_begin(&stream);
+        hash_stream_add(&stream, bytes, first);
+        hash_stream_add(&stream, bytes + first, sizeof bytes - first);
+        assert_true(hash_stream_value(&stream) == hash_bytes(bytes, sizeof bytes));
+    }
     assert_true(hash_integer(UINT64_C(0x9E3779B97F4A7C15)) == UINT64_C(0xE220A8397B1DCDAF));
 }
 

@@ -25,7 +25,7 @@ import {
     DELTA_VALUES,
 } from './generated/layout.js';
 import type { Instance } from './instance.js';
-import { elementCount, isDetached, millisecondsOf, readInt } from './values.js';
+import { copyFloats, copyWords, elementCount, isDetached, millisecondsOf, readInt } from './values.js';
 
 /** One change of one vector. */
 export type DeltaOperation =
@@ -69,14 +69,6 @@ export interface ChainItem {
 
 const NUMBERS = { create: 1, sparse: 2, dense: 3, scale: 4, offset: 5, delete: 6 } as const;
 
-const LOOP = 24; // up to here a loop is faster than set()
-
-/** Writes elements to their place, which is reserved. */
-function copy(to: Float32Array | Uint32Array, place: number, from: Float32Array | Uint32Array, count: number): void {
-    if (count <= LOOP) for (let i = 0; i < count; i++) to[place + i] = from[i] as number;
-    else to.set(from, place);
-}
-
 /** How many elements an array of f32 has. @throws {VeltaError} TYPE, INVALID */
 function floatCount(values: unknown, what: string): number {
     if (!(values instanceof Float32Array)) throw deltaType(what, 'a Float32Array', values);
@@ -114,8 +106,8 @@ function writeSparse(
     const set = isSet(mode);
     const list = instance.space(count * 8);
     const { u32, f32, u8 } = instance;
-    copy(u32, list >>> 2, indices, count);
-    copy(f32, (list >>> 2) + count, values, count);
+    copyWords(u32, list >>> 2, indices, count);
+    copyFloats(f32, (list >>> 2) + count, values, count);
     u8[at + DELTA_SET] = set;
     u32[(at + DELTA_COUNT) >>> 2] = count;
     u32[(at + DELTA_INDICES) >>> 2] = list;

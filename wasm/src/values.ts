@@ -159,6 +159,20 @@ export function elementCount(array: ArrayLike<unknown>): number {
     return lengthGetter.call(array);
 }
 
+const LOOP = 24; // up to here a loop is faster than set()
+
+/** Copies `count` elements to `place`. Apart from copyFloats, so that each loop sees one type only. @internal */
+export function copyWords(to: Uint32Array, place: number, from: Uint32Array, count: number): void {
+    if (count <= LOOP) for (let i = 0; i < count; i++) to[place + i] = from[i] as number;
+    else to.set(from, place);
+}
+
+/** Copies `count` elements to `place`. @internal */
+export function copyFloats(to: Float32Array, place: number, from: Float32Array, count: number): void {
+    if (count <= LOOP) for (let i = 0; i < count; i++) to[place + i] = from[i] as number;
+    else to.set(from, place);
+}
+
 /** Whether the memory behind a view was transferred away. @internal */
 export function isDetached(view: ArrayBufferView): boolean {
     try {

@@ -8,7 +8,7 @@ import type { DeltaOperation, TableDelta } from '../delta.js';
 import type { VectorDelta } from '../delta_vector_db.js';
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import { utf8Bytes } from '../instance.js';
-import { elementCount, isDetached, millisecondsOf } from '../values.js';
+import { copyFloats, copyWords, elementCount, isDetached, millisecondsOf } from '../values.js';
 
 /** A delta on its way: of a table, named by `key`, or of a {@link DeltaVectorDB}, named by `vectorId`. */
 export type StreamDelta = (TableDelta | VectorDelta) & {
@@ -26,7 +26,7 @@ export const HEAD_BYTES = 40;
 const TWO_32 = 4_294_967_296;
 const FLAG_SET = 1;
 const FLAG_TEXT = 2;
-const LOOP = 24; // up to here a loop is faster than set()
+const KEY_LOOP = 48; // up to here a loop is faster than an encoder
 const LARGEST_TIME = 8.64e15;
 const OPERATIONS = ['create', 'sparse', 'dense', 'scale', 'offset', 'delete'] as const;
 const encoder = new TextEncoder();
@@ -71,11 +71,6 @@ function isSet(mode: unknown): boolean {
 function writeNumber(u32: Uint32Array, place: number, value: number): void {
     u32[place] = value;
     u32[place + 1] = Math.floor(value / TWO_32);
-}
-
-function copy(to: Float32Array | Uint32Array, place: number, from: Float32Array | Uint32Array, count: number): void {
-    if (count <= LOOP) for (let i = 0; i < count; i++) to[place + i] = from[i] as number;
-    else to.set(from, place);
 }
 
 /**
@@ -190,11 +185,11 @@ export class RecordEncoder {
         u32[place + 9] = this.#metadata?.length ?? 0;
         let next = place + (HEAD_BYTES >>> 2);
         if (this.#indices !== null) {
-            copy(u32, next, this.#indices, this.#count);
+            copyWords(u32, next, this.#indices, this.#count);
             next += this.#count;
         }
         if (this.#values !== null) {
-            copy(f32, next, this.#values, this.#count);
+            copyFloats(f32, next, this.#values, this.#count);
             next += this.#count;
         }
         this.#writeKey(u8, u32, place, next << 2);
@@ -210,7 +205,7 @@ export class RecordEncoder {
             u32[place + 7] = Number((key >> 32n) & 0xffffffffn);
         } else {
             writeNumber(u32, place + 6, this.#keyBytes);
-            if (this.#keyBytes === key.length && key.length <= 2 * LOOP) {
+            if (this.#keyBytes === key.length && key.length <= KEY_LOOP) {
                 for (let i = 0; i < key.length; i++) u8[at + i] = key.charCodeAt(i);
             } else {
                 u8.set(encoder.encode(key), at);
@@ -323,8 +318,11 @@ export function corruptRecord(offset: number, what: string): VeltaError {
  * @internal
  */
 export function recordBytes(u8: Uint8Array, at: number, end: number, largest: number, offset: number): number {
-    if (end - at < HEAD_BYTES) return 0;
-    const bytes = readU32(u8, at) + 4;
+    return end - at < HEAD_BYTES ? 0 : checkRecordBytes(readU32(u8, at) + 4, largest, offset);
+}
+
+/** The bytes of a record, if there may be one of so many. @throws {VeltaError} CORRUPT @internal */
+export function checkRecordBytes(bytes: number, largest: number, offset: number): number {
     if (bytes < HEAD_BYTES || bytes % 8 !== 0) throw corruptRecord(offset, 'has a length that no record has');
     if (bytes > largest) throw corruptRecord(offset, `is of ${bytes} bytes; at most ${largest} are taken`);
     return bytes;

@@ -139,7 +139,11 @@ export class Ring {
 
     /** Bytes that wait, the rest of a lap included. @throws {VeltaError} CORRUPT */
     get waiting(): number {
-        const waiting = (Atomics.load(this.#words, WORD.head) - Atomics.load(this.#words, WORD.tail)) >>> 0;
+        return this.#waiting(Atomics.load(this.#words, WORD.head));
+    }
+
+    #waiting(head: number): number {
+        const waiting = (head - Atomics.load(this.#words, WORD.tail)) >>> 0;
         if (waiting > this.capacity || waiting % 8 !== 0) {
             throw new VeltaError('CORRUPT', 'the memory of the pool was written to by someone else');
         }
@@ -168,10 +172,16 @@ export class Ring {
 
     // ---- the producer
 
+    /** Whether either side has ended its part. */
+    get closed(): boolean {
+        return Atomics.load(this.#words, WORD.state) !== 0;
+    }
+
     /** The place for a record, or -1 where there is no room now. */
     reserve(bytes: number): number {
-        const place = Atomics.load(this.#words, WORD.head) & this.#mask;
-        const free = this.capacity - this.waiting;
+        const head = this.#words[WORD.head] as number; // this side's own word
+        const place = head & this.#mask;
+        const free = this.capacity - this.#waiting(head);
         const left = this.capacity - place;
         if (bytes <= left) return bytes <= free ? place : -1;
         return left + bytes <= free ? 0 : -1;
@@ -184,7 +194,7 @@ export class Ring {
 
     /** Hands over `bytes` written at the place that `reserve` gave. */
     commit(place: number, bytes: number, sequence: number): void {
-        const head = Atomics.load(this.#words, WORD.head);
+        const head = this.#words[WORD.head] as number;
         const before = head & this.#mask;
         const skipped = place === before ? 0 : this.capacity - before;
         if (skipped > 0) Atomics.store(this.#words, WORD.wrap, before);

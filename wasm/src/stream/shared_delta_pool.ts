@@ -12,9 +12,11 @@ import type { ApplyRecordsOptions, AppliedRecords } from './apply_records.js';
 import { checkIsSignal, checkSignal } from './chunks.js';
 import { Mirror } from './mirror.js';
 import {
+    HEAD_BYTES,
     RecordEncoder,
     RecordViews,
     type StreamDelta,
+    checkRecordBytes,
     corruptRecord,
     nextSequence,
     recordBytes,
@@ -371,7 +373,7 @@ export class SharedDeltaPool {
         const records = this.#ring.u8.subarray(run.at, run.at + run.bytes);
         let taken = 0;
         for (let at = 0; at < run.bytes;) {
-            const end = batchEnd(records, at, batchSize);
+            const end = this.#batchEnd(run, at, batchSize);
             let done: AppliedRecords;
             try {
                 done = applyTo(target, records.subarray(at, end), applyOptions(options)) as AppliedRecords;
@@ -383,6 +385,21 @@ export class SharedDeltaPool {
             at = end;
         }
         return taken;
+    }
+
+    /** Where, within a run, the batch that begins at `from` ends. What the other end wrote is not trusted. */
+    #batchEnd(run: Run, from: number, batchSize: number): number {
+        if (!Number.isSafeInteger(batchSize) || batchSize < 1) {
+            throw invalid(`batchSize is a whole number from 1, not ${describe(batchSize)}`);
+        }
+        const { u32 } = this.#views;
+        let end = from;
+        for (let i = 0; i < batchSize && end < run.bytes; i++) {
+            const left = run.bytes - end;
+            if (left < HEAD_BYTES) throw corruptRecord(end, 'is cut off');
+            end += checkRecordBytes((u32[(run.at + end) >>> 2] as number) + 4, left, end);
+        }
+        return end;
     }
 
     #take(run: Run, bytes: number, done: AppliedRecords, target: DeltaTarget): void {
@@ -452,7 +469,7 @@ export class SharedDeltaPool {
             if (run === null) return 0;
             const all = this.#ring.u8.subarray(run.at, run.at + run.bytes);
             // The engine checks a copy of its own, which the producer cannot reach; a worker is sent one.
-            const end = batchEnd(all, 0, options.batchSize ?? BATCH);
+            const end = this.#batchEnd(run, 0, options.batchSize ?? BATCH);
             const records = isLocal(target) ? all.subarray(0, end) : withMemory(() => all.slice(0, end));
             const applied = applyTo(target, records, applyOptions(options));
             const done = applied instanceof Promise ? await applied : applied;
@@ -483,9 +500,7 @@ export class SharedDeltaPool {
         let left = count;
         this.#exclusive(() => {
             for (let run = this.#ring.run(); run !== null && left > 0; run = this.#ring.run()) {
-                const records = this.#ring.u8.subarray(run.at, run.at + run.bytes);
-                const bytes = checkedBytes(records, 0);
-                this.#ring.take(run, bytes);
+                this.#ring.take(run, this.#batchEnd(run, 0, 1));
                 left--;
             }
         });
@@ -525,6 +540,7 @@ export class SharedDeltaPool {
 
     #checkWriting(): void {
         this.#check();
+        if (!this.#ring.closed) return;
         if (this.#ring.stopped) throw new VeltaError('CLOSED', 'the other end of the pool takes no more');
         if (this.#ring.ended) throw new VeltaError('CLOSED', 'the pool was ended');
     }
@@ -540,23 +556,6 @@ function waitOf(options: PoolWriteOptions | undefined): number {
 
 function applyOptions({ column, stream }: PoolFlushOptions): ApplyRecordsOptions {
     return { ...(column === undefined ? {} : { column }), ...(stream === undefined ? {} : { stream }) };
-}
-
-/** The bytes of the record at `at`. What the other end wrote is not trusted. */
-function checkedBytes(records: Uint8Array, at: number): number {
-    const bytes = recordBytes(records, at, records.length, records.length - at, at);
-    if (bytes === 0) throw corruptRecord(at, 'is cut off');
-    return bytes;
-}
-
-/** Where the batch that begins at `at` ends. @throws {VeltaError} CORRUPT */
-function batchEnd(records: Uint8Array, at: number, batchSize: number): number {
-    if (!Number.isSafeInteger(batchSize) || batchSize < 1) {
-        throw invalid(`batchSize is a whole number from 1, not ${describe(batchSize)}`);
-    }
-    let end = at;
-    for (let i = 0; i < batchSize && end < records.length; i++) end += checkedBytes(records, end);
-    return end;
 }
 
 function later(error: unknown, before: number): unknown {

@@ -81,6 +81,7 @@ class App {
 
     /** Puts the packages into an empty store. */
     async #fill() {
+        allowActions(false);
         byId('packages').hidden = true;
         byId('count').textContent = '';
         byId('more').hidden = true;
@@ -96,6 +97,7 @@ class App {
         this.#panel.showSource(await this.#store.source());
         this.#filters.prepare(await this.#counts(emptyView()));
         await this.#refresh();
+        allowActions(true);
         document.documentElement.classList.add('is-ready');
         // Where there is a keyboard, it is meant for the search; on a phone it would cover half of the page.
         if (document.activeElement === document.body && matchMedia('(min-width: 760px)').matches)
@@ -445,6 +447,16 @@ class App {
         await this.#fill();
         byId('snapshot-text').textContent = '';
         await this.#begin();
+    }
+}
+
+/**
+ * Whether what needs the packages can be done.
+ * @param {boolean} are they are in the store
+ */
+function allowActions(are) {
+    for (const id of ['stream-button', 'export', 'import', 'reset']) {
+        /** @type {HTMLButtonElement} */ (byId(id)).disabled = !are;
     }
 }
 

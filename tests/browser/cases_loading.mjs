@@ -128,6 +128,8 @@ test('the first visit loads with a bar that moves, and can be stopped and starte
     });
     await page.goto(visitor.address);
     await page.waitForSelector('#loading-button:enabled');
+    const offered = () => page.locator('#store button:enabled').evaluateAll((all) => all.map(({ id }) => id));
+    assert.deepEqual(await offered(), []); // nothing can be done with the packages yet
     assert.match(await visitor.text('#loading-step'), /^The list took [\d.]+ kB of the file’s 5\.\d+ MB\.$/);
     const choices = await page.locator('#loading-section option').allTextContents();
     const bySection = [...countBy(expected.rows, (row) => row.section)].sort((a, b) => b[1] - a[1]);
@@ -151,6 +153,7 @@ test('the first visit loads with a bar that moves, and can be stopped and starte
     assert.equal(await page.evaluate(() => document.documentElement.classList.contains('is-ready')), false);
     await visitor.context.unroute('**/data/packages.parquet');
     await visitor.load();
+    assert.deepEqual(await offered(), ['stream-button', 'export', 'import', 'reset']);
     const bars = await page.evaluate(() => window.bars);
     assert.ok(new Set(bars).size >= 5, `the bar was seen at ${[...new Set(bars)]}`);
     assert.equal(await visitor.text('#count'), '9,538 packages by name');

@@ -20,7 +20,7 @@ import { randomFrom } from './support/random.js';
 const TABS = 4;
 const STORAGES = ['indexeddb', 'opfs'];
 const TIMES = process.env.VELTA_SOAK ? { chromium: 200, firefox: 60 } : { chromium: 24, firefox: 8 };
-const QUIET_SECONDS = 20; /* without a write something is wrong */
+const QUIET_SECONDS = 60; /* without a write something is wrong */
 const MOST_KILLS = 10 * TABS + 10 * Math.max(...Object.values(TIMES));
 const LEAST = { writes: 300, openings: 6, refusals: 4 };
 

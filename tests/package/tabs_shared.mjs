@@ -19,7 +19,7 @@ import { randomFrom } from './support/random.js';
 
 const TABS = 4;
 const OPERATIONS = process.env.VELTA_SOAK ? 10_000 : 1_000;
-const QUIET_SECONDS = 30; /* without an answer something is wrong */
+const QUIET_SECONDS = 60; /* without an answer something is wrong */
 const LEAST_KILLS = { chromium: 16, firefox: 6 };
 
 class Ledger {

@@ -15,12 +15,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/bytes.h"
 #include "core/hash.h"
 #include "store/write.h"
 
 enum { FEW_DELTAS = 16, RUN_BYTES = 1 << 20 };
 /* Half the step between the two largest floats: less than that added to any float rounds to a finite one. */
 #define HARMLESS 0x1p103F
+static const uint32_t HARMLESS_BITS = (uint32_t)(103 + 127) << 23;
+static const uint32_t INFINITE_BITS = 0x7F800000;
 
 /* ---- trying deltas on vectors */
 
@@ -39,6 +42,7 @@ struct trial {
     uint32_t dimensions;
     struct arena *arena;
     bool replay;
+    bool is_harmless;            /* known already: no delta of the batch makes a vector of f32 infinite */
     const float *const *created; /* vectors of the rows from row_count on; NULL: there are none */
     struct touched *slots;
     size_t mask;
@@ -171,7 +175,7 @@ static bool keeps_finite(const struct trial *trial, const struct vector_delta *d
 /* The usual deltas on f32: nothing has to be tried. */
 static bool all_keep_finite(const struct trial *trial, const struct vector_delta *deltas, size_t count) {
     bool all = trial->column->spec.element == VELTA_F32;
-    for (size_t i = 0; i < count && all; i++) {
+    for (size_t i = 0; i < count && all && !trial->is_harmless; i++) {
         all = keeps_finite(trial, &deltas[i]);
     }
     return all;
@@ -245,7 +249,8 @@ struct delta_batch {
     size_t vector_count;
     size_t run_start; /* vectors from here are not in a change yet */
     uint64_t run_bytes;
-    uint64_t span; /* sequence numbers of the changes so far, those of the run included */
+    uint64_t span;    /* sequence numbers of the changes so far, those of the run included */
+    bool is_harmless; /* so far only sparse deltas of harmless values */
 
     bool has_lives; /* creates or deletes: births, deaths and created are there */
     struct birth *births;
@@ -274,29 +279,35 @@ static enum velta_status blame_delta(struct velta_error *error, enum velta_statu
 
 /*
  * Without branches, so that the compiler makes vectors of it; what is wrong is looked for afterwards. No more than the
- * dimensions are read: a larger count is wrong whatever it holds.
+ * dimensions are read: a larger count is wrong whatever it holds. *largest: the bits of the largest magnitude; they
+ * ascend as what they stand for.
  */
-static bool sparse_is_good(const struct velta_delta *delta, uint32_t dimensions) {
+static bool sparse_is_good(const struct velta_delta *delta, uint32_t dimensions, uint32_t *largest) {
     uint32_t wrong = 0;
+    uint32_t most = 0;
     if (delta->count > dimensions) {
         return false;
     }
     for (uint32_t k = 0; k < delta->count; k++) {
-        wrong |= !(fabsf(delta->values[k]) <= FLT_MAX);
+        uint32_t magnitude = bytes_get_u32(&delta->values[k]) & INT32_MAX;
+        most = magnitude > most ? magnitude : most;
     }
     for (uint32_t k = 1; k < delta->count; k++) {
         wrong |= delta->indices[k] <= delta->indices[k - 1];
     }
-    return wrong == 0 && (delta->count == 0 || delta->indices[delta->count - 1] < dimensions);
+    *largest = most;
+    return wrong == 0 && most < INFINITE_BITS && (delta->count == 0 || delta->indices[delta->count - 1] < dimensions);
 }
 
-static enum velta_status check_sparse(const struct delta_batch *batch, size_t i, struct velta_error *error) {
+static enum velta_status check_sparse(struct delta_batch *batch, size_t i, struct velta_error *error) {
     const struct velta_delta *delta = &batch->deltas[i];
     uint32_t dimensions = batch->column->spec.dimensions;
+    uint32_t largest = 0;
     if (delta->count > 0 && (!delta->indices || !delta->values)) {
         return fail_delta(error, VELTA_INVALID, i, "a sparse delta needs indices and values");
     }
-    if (sparse_is_good(delta, dimensions)) {
+    if (sparse_is_good(delta, dimensions, &largest)) {
+        batch->is_harmless &= largest < HARMLESS_BITS;
         return VELTA_OK;
     }
     for (uint32_t k = 0; k < delta->count; k++) {
@@ -329,7 +340,7 @@ static enum velta_status check_dense(const struct delta_batch *batch, size_t i, 
     return VELTA_OK;
 }
 
-static enum velta_status check_delta(const struct delta_batch *batch, size_t i, struct velta_error *error) {
+static enum velta_status check_delta(struct delta_batch *batch, size_t i, struct velta_error *error) {
     const struct velta_delta *delta = &batch->deltas[i];
     if (delta->metadata_bytes > 0 && (!delta->metadata || delta->operation == VELTA_DELTA_DELETE)) {
         return fail_delta(error, VELTA_INVALID, i,
@@ -338,6 +349,7 @@ static enum velta_status check_delta(const struct delta_batch *batch, size_t i, 
     if (delta->metadata_bytes > VELTA_MAX_VALUE_BYTES) {
         return fail_delta(error, VELTA_LIMIT, i, "metadata is at most 16 MiB");
     }
+    batch->is_harmless &= delta->operation == VELTA_DELTA_SPARSE;
     switch (delta->operation) {
     case VELTA_DELTA_SPARSE:
         return check_sparse(batch, i, error);
@@ -708,6 +720,7 @@ static enum velta_status apply_batch(struct delta_batch *batch, int64_t time_ms,
         .owner = database_table(batch->writing.handle),
         .column_number = (uint32_t)batch->column_number,
         .arena = &batch->writing.arena,
+        .is_harmless = batch->is_harmless,
         .created = batch->created,
     };
     struct velta_error own;
@@ -748,6 +761,7 @@ enum velta_status write_deltas(velta_table *table, const char *column, const str
     batch.deltas = deltas;
     batch.delta_count = delta_count;
     batch.ids = ids;
+    batch.is_harmless = true;
     enum velta_status status = write_begin(&batch.writing, table, error);
     status = status ? status : find_vectors(&batch, column, error);
     if (!status && delta_count > 0) {

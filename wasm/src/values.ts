@@ -150,13 +150,24 @@ export function readVector(
     return into;
 }
 
-const lengthGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length')?.get as (
-    this: ArrayLike<unknown>,
-) => number;
+function getterOf<T>(property: 'buffer' | 'byteOffset' | 'length'): (this: ArrayLike<unknown>) => T {
+    const prototype = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
+    return Object.getOwnPropertyDescriptor(prototype, property)?.get as (this: ArrayLike<unknown>) => T;
+}
+const lengthGetter = getterOf<number>('length');
+const bufferGetter = getterOf<ArrayBufferLike>('buffer');
+const offsetGetter = getterOf<number>('byteOffset');
 
 /** How many elements a typed array has, whatever a subclass says. @internal */
 export function elementCount(array: ArrayLike<unknown>): number {
     return lengthGetter.call(array);
+}
+
+/** The bytes of an array as a view of no subclass; of a detached one, none. @internal */
+export function plainBytes(array: Uint8Array): Uint8Array {
+    const length = elementCount(array);
+    if (length === 0) return new Uint8Array(0);
+    return new Uint8Array(bufferGetter.call(array), offsetGetter.call(array), length);
 }
 
 const LOOP = 24; // up to here a loop is faster than set()

@@ -128,6 +128,20 @@ describe('records of deltas', () => {
         expect(db.getVector('a')).to.deep.equal(before.map((value) => value * 4));
         const cut = encodeRecords(LIFE).subarray(0, -8);
         expect(thrown('CORRUPT', /cut off/, () => db.applyRecords(cut)).offset).to.be.above(0);
+        class Liar extends Uint8Array {
+            get length() {
+                return 40;
+            }
+            get byteOffset() {
+                return 8;
+            }
+            subarray() {
+                throw new Error('a subclass was asked');
+            }
+        }
+        const whole = encodeRecords(LIFE);
+        expect(vectors().applyRecords(new Liar(whole), { batchSize: 2 }).applied).to.equal(LIFE.length);
+        expect(whole.length).to.be.above(40);
     });
 
     it('are read or refused, whatever their bytes', () => {

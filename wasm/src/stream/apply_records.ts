@@ -1,11 +1,13 @@
 /*
- * Records into a table of this thread: copied into the module's memory once, then applied there in batches.
+ * Records into a table of this thread: batch by batch copied into the module's memory and applied there.
  */
 import type { Address } from '../abi.js';
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import type { Instance } from '../instance.js';
 import type { Schema } from '../schema.js';
 import type { Table } from '../table.js';
+import { plainBytes } from '../values.js';
+import { HEAD_BYTES, recordLength } from './records.js';
 
 /** Options of {@link Table.applyRecords}. */
 export interface ApplyRecordsOptions {
@@ -106,17 +108,14 @@ function checkedOptions(options: ApplyRecordsOptions): { column: string | undefi
 
 /**
  * Applies whole records, batch by batch. Records before a refused batch stay applied.
- * @throws {VeltaError} of a refused batch; offset counts from the first of `records`
+ * @throws {VeltaError} of a refused batch; offset counts from the first of `given`
  * @internal
  */
-export function applyRecords(
-    target: RecordsTarget,
-    records: unknown,
-    options: ApplyRecordsOptions = {},
-): AppliedRecords {
-    if (!(records instanceof Uint8Array)) {
-        throw new VeltaError('TYPE', `applyRecords: expected a Uint8Array, not ${describe(records)}`);
+export function applyRecords(target: RecordsTarget, given: unknown, options: ApplyRecordsOptions = {}): AppliedRecords {
+    if (!(given instanceof Uint8Array)) {
+        throw new VeltaError('TYPE', `applyRecords: expected a Uint8Array, not ${describe(given)}`);
     }
+    const records = plainBytes(given);
     const { column, batchSize } = checkedOptions(options);
     const { table } = target;
     table.open();
@@ -128,8 +127,6 @@ export function applyRecords(
     try {
         database.run((instance) => {
             const info = table.vectorColumn(column);
-            const at = instance.space(records.length);
-            instance.u8.set(records, at);
             const text = instance.string(name, 'the name of a stream');
             const counts = instance.space(32);
             const call = {
@@ -137,14 +134,27 @@ export function applyRecords(
                 ...{ text, bytes: instance.stringBytes, counts, batchSize, wantsIds: target.wantsIds },
             };
             for (let from = 0; from < records.length;) {
-                const bytes = applyBatch(target, instance, call, at + from, records.length - from, done, from);
-                from += bytes;
+                const batch = records.subarray(from, batchEnd(records, from, batchSize));
+                from += applyBatch(target, instance, call, batch, done, from);
             }
         });
     } finally {
         if (done.applied > 0) database.wrote();
     }
     return done;
+}
+
+/** Where a batch ends; where one of its records has no length that can be, at the end: the engine says what is wrong. */
+function batchEnd(records: Uint8Array, from: number, batchSize: number): number {
+    const { length } = records;
+    if (batchSize >= (length - from) / HEAD_BYTES) return length;
+    let end = from;
+    for (let i = 0; i < batchSize && end < length; i++) {
+        const bytes = length - end < HEAD_BYTES ? 0 : recordLength(records, end);
+        if (bytes < HEAD_BYTES || bytes > length - end) return length;
+        end += bytes;
+    }
+    return end;
 }
 
 interface Call {
@@ -163,15 +173,17 @@ function applyBatch(
     target: RecordsTarget,
     instance: Instance,
     call: Call,
-    at: Address,
-    left: number,
+    records: Uint8Array,
     done: { applied: number; skipped: number; sequence: number },
     offset: number,
 ): number {
     const mark = instance.top;
     const { table, column, streams, text, counts, batchSize } = call;
+    const left = records.length;
+    const at = instance.space(left);
+    instance.u8.set(records, at);
     // Fewer records are in the bytes than there are heads.
-    const limit = Math.min(batchSize, Math.ceil(left / 40));
+    const limit = Math.min(batchSize, Math.ceil(left / HEAD_BYTES));
     const ids = call.wantsIds ? instance.space(limit * 8) : 0;
     target.check?.(instance, at, left, limit);
     const { exports } = instance;

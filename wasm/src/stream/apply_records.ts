@@ -144,7 +144,7 @@ export function applyRecords(target: RecordsTarget, given: unknown, options: App
     return done;
 }
 
-/** Where a batch ends; where one of its records has no length that can be, at the end: the engine says what is wrong. */
+/** Where a batch ends; at the end where a record in it has no length that can be: the engine says what is wrong. */
 function batchEnd(records: Uint8Array, from: number, batchSize: number): number {
     const { length } = records;
     if (batchSize >= (length - from) / HEAD_BYTES) return length;

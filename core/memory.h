@@ -3,8 +3,8 @@
  *
  * Three kinds of request:
  *  - memory_*: any size, 64-byte aligned, straight from the host allocator (small structures, growing arrays);
- *  - slab_*: multiples of 4 KiB up to 2 MiB, cut from 2 MiB chunks (2 MiB aligned, so that a host can back them with
- *    huge pages) at the first run of free pages that fits: column slabs, vector slabs, index blocks, history;
+ *  - slab_*: multiples of 4 KiB up to 2 MiB, cut from 2 MiB chunks (natively 2 MiB aligned, so that a host can back
+ *    them with huge pages) at the first run of free pages that fits: column slabs, vector slabs, index blocks, history;
  *  - arena_*: bump allocation for short-lived work, freed as a whole.
  * Every byte is charged to the budget before it is asked of the host. Sizes travel with releases, so there are no
  * headers. A refusal changes nothing; memory_refusal says which of the two kinds it was. Not thread-safe.

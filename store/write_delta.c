@@ -22,6 +22,7 @@
 enum { FEW_DELTAS = 16, RUN_BYTES = 1 << 20 };
 /* Half the step between the two largest floats: less than that added to any float rounds to a finite one. */
 #define HARMLESS 0x1p103F
+/* The bits of HARMLESS and of infinity. */
 static const uint32_t HARMLESS_BITS = (uint32_t)(103 + 127) << 23;
 static const uint32_t INFINITE_BITS = 0x7F800000;
 

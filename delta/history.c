@@ -424,10 +424,10 @@ static void push_scalar(struct history *history, const struct change *change, co
 
 /*
  * delta: what is about to happen to the vector; operation DENSE with values NULL: it becomes NULL; half: its values are
- * f16.
+ * f16. false: the entry needs the vector, which is not yet (!is_now) the one before the delta; nothing was done.
  */
-static void push_vector(struct history *history, const struct change *change, uint64_t sequence,
-                        const struct column *column, const struct vector_delta *delta, bool half,
+static bool push_vector(struct history *history, const struct change *change, uint64_t sequence,
+                        const struct column *column, const struct vector_delta *delta, bool half, bool is_now,
                         history_vector_function *codes_vector, void *context) {
     const uint32_t dimensions = column->spec.dimensions;
     struct history_head *chain = &history->heads[head_slot(history, history_key(delta->row, change->column))];
@@ -438,6 +438,7 @@ static void push_vector(struct history *history, const struct change *change, ui
     bool composed = chain->key != HISTORY_NO_POSITION && (chain->flags & HISTORY_OPERATION) != 0;
     unsigned depth = composed ? chain->depth + 1u : 0;
     bool has_base = !null && (!composed || codes_only || depth >= history->checkpoint_interval);
+    if (has_base && !is_now) return false;
     head.sequence = sequence;
     head.flags = (uint8_t)((unsigned)delta->operation | (delta->set ? HISTORY_SET : 0) |
                            (has_base ? HISTORY_HAS_BASE : 0) | (null ? HISTORY_BEFORE_NULL : 0));
@@ -466,6 +467,7 @@ static void push_vector(struct history *history, const struct change *change, ui
         at += delta->count;
     }
     if (delta->metadata_bytes > 0) memcpy(at, delta->metadata, delta->metadata_bytes);
+    return true;
 }
 
 static void push_set(struct history *history, const struct table *table, const struct change *change,
@@ -484,7 +486,7 @@ static void push_set(struct history *history, const struct table *table, const s
             whole.count = column->spec.dimensions;
             whole.values = (const float *)(const void *)((const char *)values->data + i * width);
         }
-        push_vector(history, change, change->sequence, column, &whole, half, codes_vector, context);
+        (void)push_vector(history, change, change->sequence, column, &whole, half, true, codes_vector, context);
     }
 }
 
@@ -496,13 +498,31 @@ static void push_deaths(struct history *history, const struct table *table, cons
         for (uint32_t i = 0; is_codes_only(table->columns[c]) && i < change->row_count; i++) {
             struct vector_delta gone = {.operation = DELTA_DENSE, .set = true, .row = change->rows[i]};
             if (column_is_null(table->columns[c], gone.row)) continue;
-            push_vector(history, &at_column, change->sequence, table->columns[c], &gone, false, codes_vector, context);
+            (void)push_vector(history, &at_column, change->sequence, table->columns[c], &gone, false, true,
+                              codes_vector, context);
         }
     }
     for (uint32_t i = 0; i < change->row_count; i++) {
         struct history_entry head = entry_of(change, HISTORY_DEATH, change->rows[i], HISTORY_DEATH_COLUMN);
         history_note(history, history_append(history, &head));
     }
+}
+
+uint32_t history_push_deltas(struct history *history, const struct table *table, const struct change *change,
+                             uint32_t first, uint32_t end, history_vector_function *codes_vector, void *context) {
+    const struct column *column = table->columns[change->column];
+    const uint32_t soon = 4;
+    history->pushing = true;
+    for (uint32_t i = first; i < end; i++) {
+        if (i + soon < change->delta_count) {
+            history_prefetch(history, change->deltas[i + soon].row, change->column);
+        }
+        if (!push_vector(history, change, change->sequence + i, column, &change->deltas[i], false, i == first,
+                         codes_vector, context)) {
+            return i;
+        }
+    }
+    return end;
 }
 
 void history_push(struct history *history, const struct table *table, const struct change *change,
@@ -527,10 +547,8 @@ void history_push(struct history *history, const struct table *table, const stru
         }
         break;
     case CHANGE_VECTORS:
-        for (uint32_t i = 0; i < change->delta_count; i++) {
-            push_vector(history, change, change->sequence + i, table->columns[change->column], &change->deltas[i],
-                        false, codes_vector, context);
-        }
+        assert(change->delta_count == 1);
+        (void)history_push_deltas(history, table, change, 0, 1, codes_vector, context);
         break;
     default:
         break;

@@ -32,17 +32,22 @@ void history_destroy(struct history *history);
  * Room for everything that pushing `change` onto `table` can take (table in its state before the change, or before the
  * batch: the rows of an append reserved just before need not be there yet). Reservations add up: the store reserves for
  * every change of a batch, then pushes and applies them one by one, in that order (a push ends the reserving);
- * history_abandon forgets what was not pushed. CHANGE_VECTORS with several deltas on one row must be pushed delta by
- * delta (each a change of one delta), because each is told the vector before it.
+ * history_abandon forgets what was not pushed.
  * codes_vector: how to read the present value of a codes-only column; NULL where there is none.
  */
 typedef void history_vector_function(void *context, uint32_t column, uint32_t row, float *out);
 VELTA_MUST_USE enum velta_status history_reserve(struct history *history, const struct table *table,
                                                  const struct change *change, struct velta_error *error);
 void history_abandon(struct history *history);
-/* Notes the values before `change`; call it just before the change is applied to the table. */
+/* Notes the values before `change`; call it just before the change is applied to the table. Deltas: one at a time. */
 void history_push(struct history *history, const struct table *table, const struct change *change,
                   history_vector_function *codes_vector, void *context);
+/*
+ * The same for several deltas of a CHANGE_VECTORS: for number `first`, which is about to be applied, and those behind
+ * it, before `end`, that can be noted without the vectors that the earlier ones make. Returns the first that was not.
+ */
+uint32_t history_push_deltas(struct history *history, const struct table *table, const struct change *change,
+                             uint32_t first, uint32_t end, history_vector_function *codes_vector, void *context);
 
 /* Asks the machine for the memory that a coming change of the row's column will touch: where its chain hangs. */
 void history_prefetch(const struct history *history, uint32_t row, uint32_t column);

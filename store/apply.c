@@ -2,8 +2,9 @@
  * What a change does to the state: memory first (apply_reserve), then the change itself, which cannot fail.
  *
  * The writer and the replay of the log both come through here, so the same changes in the same order give the same
- * state. History is told of a change just before it happens; vector deltas are told and applied one at a time, because
- * a batch may hold several on one row.
+ * state. History is told of a change just before it happens; of vector deltas, in runs: it notes as many as it can
+ * without the vectors that the first of them make, then these are applied. Applied by themselves they are few
+ * instructions each, so that the processor waits for the rows of several at the same time.
  *
  * Schema changes and tags make their new objects while reserving and only hang them in when applied. An added column is
  * the exception: it is put at the table's end when reserved (core/ has one step for it) and taken off again by
@@ -15,7 +16,7 @@
 
 #include "store/database.h"
 
-enum { CACHED_DELTAS = 64 }; /* what so many touch is still in the cache after they were checked */
+enum { RUN_DELTAS = 64 }; /* what so many touch stays in the cache */
 
 /* ---- helpers */
 
@@ -242,7 +243,11 @@ void apply_abandon(struct velta *db) {
 
 /* ---- applying */
 
-static void bring_near(const struct snapshot_table *owner, uint32_t column_number, uint32_t row, bool deeper) {
+void apply_prefetch(const struct snapshot_table *owner, uint32_t column_number, uint32_t row, bool deeper) {
+#if defined(__wasm__)
+    /* A load instead of a hint holds up what follows, and brings nothing that is not brought anyway. */
+    (void)owner, (void)column_number, (void)row, (void)deeper;
+#else
     const struct column *column = owner->table->columns[column_number];
     if (row >= owner->table->row_count) {
         return; /* created in this batch */
@@ -257,26 +262,11 @@ static void bring_near(const struct snapshot_table *owner, uint32_t column_numbe
         struct vector_view view = column_vectors(column);
         simd_touch(vector_view_row(&view, row), view.row_stride);
     }
-}
-
-void apply_prefetch(const struct snapshot_table *owner, uint32_t column_number, uint32_t row, bool deeper) {
-#if defined(__wasm__)
-    /* A load instead of a hint holds up what follows: for one delta there is nothing to gain. */
-    (void)owner, (void)column_number, (void)row, (void)deeper;
-#else
-    bring_near(owner, column_number, row, deeper);
 #endif
 }
 
 void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,
                            size_t count, size_t i) {
-#if defined(__wasm__)
-    /* All that the next delta needs, whose misses wait side by side; to look further ahead was no faster. */
-    if (i + 1 < count) {
-        bring_near(owner, column, deltas[i + 1].row, false);
-        bring_near(owner, column, deltas[i + 1].row, true);
-    }
-#else
     const size_t soon = 4;
     if (i + 2 * soon < count) {
         apply_prefetch(owner, column, deltas[i + 2 * soon].row, false);
@@ -286,7 +276,6 @@ void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, 
     } else if (count == 1) {
         apply_prefetch(owner, column, deltas[i].row, true);
     }
-#endif
 }
 
 /* The stored value of a row as f32: in place, or decoded into the scratch. */
@@ -432,18 +421,49 @@ static void apply_vector(struct velta *db, struct snapshot_table *owner, uint32_
     }
 }
 
+/* Additions to f32: how far one moves a vector does not depend on where that is. */
+static bool are_sparse_sums(const struct vector_delta *deltas, uint32_t count) {
+    bool all = true;
+    for (uint32_t i = 0; i < count; i++) {
+        all &= deltas[i].operation == DELTA_SPARSE && !deltas[i].set;
+    }
+    return all;
+}
+
+/* Index and column each by themselves: short loops, in which the misses of several rows overlap. */
+static void apply_sparse_sums(struct velta *db, struct snapshot_table *owner, const struct change *change,
+                              uint32_t first, uint32_t end) {
+    struct column *column = owner->table->columns[change->column];
+    struct hnsw *index = owner->indexes[change->column];
+    for (uint32_t i = first; i < end; i++) {
+        const struct vector_delta *delta = &change->deltas[i];
+        apply_prefetch_deltas(owner, change->column, change->deltas, change->delta_count, i);
+        if (index) {
+            hnsw_update(index, delta->row, vector_delta_way(db->simd, delta, NULL, 0), NULL);
+        }
+    }
+    for (uint32_t i = first; i < end; i++) {
+        const struct vector_delta *delta = &change->deltas[i];
+        float *vector = column_vector_for_write(column, delta->row);
+        db->simd->sparse_f32(vector, delta->indices, delta->values, delta->count, SIMD_ADD);
+    }
+}
+
 static void apply_vectors(struct velta *db, const struct change *change) {
     struct snapshot_table *owner = owner_of(db, change);
-    struct change one = *change;
-    one.delta_count = 1;
-    for (uint32_t i = 0; i < change->delta_count; i++) {
-        if (change->delta_count > CACHED_DELTAS) {
-            apply_prefetch_deltas(owner, change->column, change->deltas, change->delta_count, i);
+    bool is_f32 = owner->table->columns[change->column]->spec.element == VELTA_F32;
+    for (uint32_t first = 0, end; first < change->delta_count; first = end) {
+        uint32_t left = change->delta_count - first;
+        end = first + (left < RUN_DELTAS ? left : RUN_DELTAS);
+        end = history_push_deltas(owner->history, owner->table, change, first, end, commit_codes_vector, owner);
+        if (is_f32 && are_sparse_sums(&change->deltas[first], end - first)) {
+            apply_sparse_sums(db, owner, change, first, end);
+            continue;
         }
-        one.deltas = &change->deltas[i];
-        one.sequence = change->sequence + i;
-        history_push(owner->history, owner->table, &one, commit_codes_vector, owner);
-        apply_vector(db, owner, change->column, one.deltas);
+        for (uint32_t i = first; i < end; i++) {
+            apply_prefetch_deltas(owner, change->column, change->deltas, change->delta_count, i);
+            apply_vector(db, owner, change->column, &change->deltas[i]);
+        }
     }
 }
 

@@ -275,17 +275,16 @@ size_t history_text_bytes(size_t text_bytes) {
     return (size_t)bytes_align_up((uint64_t)HISTORY_ENTRY_BYTES + text_bytes, 8);
 }
 
-size_t history_delta_bytes(const struct vector_delta *delta) {
-    size_t words = delta->operation == DELTA_SPARSE                                      ? 2 * (size_t)delta->count
-                   : delta->operation == DELTA_DENSE                                     ? delta->count
-                   : delta->operation == DELTA_SCALE || delta->operation == DELTA_OFFSET ? 1u
-                                                                                         : 0u;
-    return words * sizeof(float) + delta->metadata_bytes;
+size_t history_delta_bytes(const struct vector_delta *delta, bool wide) {
+    bool has_values = delta->operation == DELTA_SPARSE || delta->operation == DELTA_DENSE;
+    bool has_amount = delta->operation == DELTA_SCALE || delta->operation == DELTA_OFFSET;
+    size_t index_bytes = delta->operation == DELTA_SPARSE ? history_index_bytes(delta->count, wide) : 0;
+    return index_bytes + (has_values ? delta->count : has_amount) * sizeof(float) + delta->metadata_bytes;
 }
 
-size_t history_vector_bytes(const struct vector_delta *delta, bool has_base, uint32_t dimensions) {
+size_t history_vector_bytes(const struct vector_delta *delta, bool wide, bool has_base, uint32_t dimensions) {
     size_t base_bytes = has_base ? dimensions * sizeof(float) : 0;
-    return (size_t)bytes_align_up(HISTORY_ENTRY_BYTES + base_bytes + history_delta_bytes(delta), 8);
+    return (size_t)bytes_align_up(HISTORY_ENTRY_BYTES + base_bytes + history_delta_bytes(delta, wide), 8);
 }
 
 /* ---- reserving for changes */
@@ -303,7 +302,7 @@ static enum velta_status promise_deaths(struct history *history, const struct ta
     for (size_t c = 0; c < table->column_count; c++) { /* the index forgets the codes of dead rows */
         struct vector_delta none = {0};
         if (!is_codes_only(table->columns[c])) continue;
-        size_t bytes = history_vector_bytes(&none, true, table->columns[c]->spec.dimensions);
+        size_t bytes = history_vector_bytes(&none, false, true, table->columns[c]->spec.dimensions);
         for (uint32_t i = 0; i < change->row_count && status == VELTA_OK; i++) {
             status = history_promise(history, bytes, error);
         }
@@ -338,7 +337,7 @@ static enum velta_status promise_set(struct history *history, const struct table
     for (uint32_t i = 0; i < change->row_count && status == VELTA_OK; i++) {
         size_t bytes = HISTORY_ENTRY_BYTES + 8;
         if (column->spec.type == VELTA_VECTOR) {
-            bytes = history_vector_bytes(&whole, true, whole.count);
+            bytes = history_vector_bytes(&whole, false, true, whole.count);
         } else if (column->dictionary != NULL) {
             bytes = history_text_bytes((size_t)text_bound(history, table, column, change->rows[i]));
         }
@@ -374,7 +373,7 @@ enum velta_status history_reserve(struct history *history, const struct table *t
     case CHANGE_VECTORS:
         for (uint32_t i = 0; i < change->delta_count && status == VELTA_OK; i++) {
             uint32_t dimensions = table->columns[change->column]->spec.dimensions;
-            status = history_promise(history, history_vector_bytes(&change->deltas[i], true, dimensions), error);
+            status = history_promise(history, history_vector_bytes(&change->deltas[i], true, true, dimensions), error);
         }
         return status;
     default:
@@ -422,6 +421,27 @@ static void push_scalar(struct history *history, const struct change *change, co
     }
 }
 
+/* Both without branches, so that the compiler makes vectors of them. */
+static bool has_wide_gap(const uint32_t *indices, uint32_t count) {
+    uint32_t gaps = count > 0 ? indices[0] : 0;
+    for (uint32_t i = 1; i < count; i++) {
+        gaps |= indices[i] - indices[i - 1] - 1;
+    }
+    return gaps > UINT8_MAX;
+}
+
+static void pack_indices(const uint32_t *restrict indices, uint32_t count, bool wide, uint8_t *restrict out) {
+    bytes_put_u32(out + history_index_bytes(count, wide) - 4, 0);
+    for (uint32_t i = 0; i < count && wide; i++) {
+        bytes_put_u16(out + 2 * (size_t)i, (uint16_t)indices[i]);
+    }
+    if (wide) return;
+    out[0] = (uint8_t)indices[0];
+    for (uint32_t i = 1; i < count; i++) {
+        out[i] = (uint8_t)(indices[i] - indices[i - 1] - 1);
+    }
+}
+
 /*
  * delta: what is about to happen to the vector; operation DENSE with values NULL: it becomes NULL; half: its values are
  * f16. false: the entry needs the vector, which is not yet (!is_now) the one before the delta; nothing was done.
@@ -439,13 +459,15 @@ static bool push_vector(struct history *history, const struct change *change, ui
     unsigned depth = composed ? chain->depth + 1u : 0;
     bool has_base = !null && (!composed || codes_only || depth >= history->checkpoint_interval);
     if (has_base && !is_now) return false;
+    bool wide = delta->operation == DELTA_SPARSE && has_wide_gap(delta->indices, delta->count);
     head.sequence = sequence;
-    head.flags = (uint8_t)((unsigned)delta->operation | (delta->set ? HISTORY_SET : 0) |
-                           (has_base ? HISTORY_HAS_BASE : 0) | (null ? HISTORY_BEFORE_NULL : 0));
+    head.flags =
+        (uint8_t)((unsigned)delta->operation | (delta->set ? HISTORY_SET : 0) | (has_base ? HISTORY_HAS_BASE : 0) |
+                  (null ? HISTORY_BEFORE_NULL : 0) | (wide ? HISTORY_WIDE : 0));
     head.depth = (uint16_t)(null || has_base ? 0 : depth);
     head.count = dimensions << 16 | delta->count;
     head.metadata_bytes = delta->metadata_bytes;
-    head.size_bytes = (uint32_t)history_vector_bytes(delta, has_base, dimensions);
+    head.size_bytes = (uint32_t)history_vector_bytes(delta, wide, has_base, dimensions);
     float *at = (float *)(void *)(append_to(history, &head, chain) + 1);
     if (has_base && codes_only) {
         codes_vector(context, change->column, delta->row, at);
@@ -454,8 +476,8 @@ static bool push_vector(struct history *history, const struct change *change, ui
     }
     if (has_base) at += dimensions;
     if (delta->operation == DELTA_SPARSE && delta->count > 0) {
-        bytes_copy_words(at, delta->indices, delta->count);
-        at += delta->count;
+        pack_indices(delta->indices, delta->count, wide, (uint8_t *)at);
+        at += history_index_bytes(delta->count, wide) / sizeof *at;
     }
     if (delta->operation == DELTA_SCALE || delta->operation == DELTA_OFFSET) {
         *at++ = delta->amount;

@@ -84,6 +84,15 @@ size_t history_changed_rows(const struct history *history, uint32_t column, uint
 uint32_t history_find_dead(const struct history *history, const struct table *table, uint64_t sequence, const void *key,
                            size_t key_bytes, int64_t key_int);
 
+/* The indices of a sparse delta, packed: what is left to read of them. */
+struct history_indices {
+    const uint8_t *bytes;
+    uint32_t next; /* the least that can follow */
+    bool wide;
+};
+/* Reads the next `count` of them. */
+void history_read_indices(struct history_indices *indices, uint32_t count, uint32_t *out);
+
 /*
  * The deltas kept of one vector, oldest first; the first item is the base. Setting the vector is a dense delta that
  * replaces, its values NULL where it was set to NULL. Where compaction has merged deltas, a base stands for them.
@@ -92,7 +101,8 @@ uint32_t history_find_dead(const struct history *history, const struct table *ta
 struct history_delta {
     uint64_t sequence; /* bases: 0 */
     int64_t time_ms;
-    struct vector_delta delta; /* operation 0: a base, the vector in `values` (NULL: it was NULL) */
+    struct vector_delta delta; /* operation 0: a base, the vector in `values` (NULL: it was NULL); without indices */
+    struct history_indices indices;
 };
 size_t history_chain(const struct history *history, uint32_t column, uint32_t row, struct history_delta *out,
                      size_t capacity);

@@ -182,9 +182,10 @@ static enum velta_status copy_based(struct plan *plan, const struct history_entr
     head.depth = 0;
     head.metadata_bytes = vector.delta.metadata_bytes;
     head.count = dimensions << 16 | vector.delta.count;
-    head.flags = (uint8_t)((merged ? 0 : entry->flags & (HISTORY_OPERATION | HISTORY_SET)) |
+    bool wide = (entry->flags & HISTORY_WIDE) != 0;
+    head.flags = (uint8_t)((merged ? 0 : entry->flags & (HISTORY_OPERATION | HISTORY_SET | HISTORY_WIDE)) |
                            (there ? HISTORY_HAS_BASE : HISTORY_BEFORE_NULL));
-    head.size_bytes = (uint32_t)history_vector_bytes(&vector.delta, there, dimensions);
+    head.size_bytes = (uint32_t)history_vector_bytes(&vector.delta, wide, there, dimensions);
     status = promise_more(plan->made, &head, head.size_bytes, error);
     if (status != VELTA_OK) return status;
     float *at = (float *)(void *)(history_append(plan->made, &head) + 1);
@@ -194,7 +195,7 @@ static enum velta_status copy_based(struct plan *plan, const struct history_entr
     }
     if (!merged) { /* the delta and the metadata follow the old base as they are */
         size_t skip = HISTORY_ENTRY_BYTES + (vector.base != NULL ? dimensions * sizeof *at : 0);
-        memcpy(at, (const uint8_t *)entry + skip, history_delta_bytes(&vector.delta));
+        memcpy(at, (const uint8_t *)entry + skip, history_delta_bytes(&vector.delta, wide));
     }
     return VELTA_OK;
 }

@@ -12,7 +12,7 @@
 #include "core/utf8.h"
 #include "delta/history_state.h"
 
-enum { META_VERSION = 1, META_BYTES = 48, POINT_BYTES = 32 };
+enum { META_VERSION = 2, META_BYTES = 48, POINT_BYTES = 32 };
 
 /* ---- writing */
 
@@ -86,7 +86,8 @@ static enum velta_status read_meta(struct history *history, const uint8_t *bytes
                                    struct velta_error *error) {
     if (size_bytes < META_BYTES) return fail(0, "its head is too short", error);
     if (bytes_get_u32(bytes) != META_VERSION) {
-        return velta_fail(error, VELTA_VERSION, 0, "the history needs a newer velta");
+        return velta_fail(error, VELTA_VERSION, 0, "the history is of version %u; this velta reads version %u",
+                          bytes_get_u32(bytes), (unsigned)META_VERSION);
     }
     size_t count = bytes_get_u32(bytes + 4);
     if (size_bytes != META_BYTES + (uint64_t)count * POINT_BYTES) return fail(4, "the number of its points", error);
@@ -181,14 +182,19 @@ static const char *check_depth(const struct history *history, const struct histo
     return operation != 0 && (!null || whole) && entry->depth == before->depth + 1u ? NULL : "a depth";
 }
 
-static bool are_indices(const uint8_t *bytes, size_t count, uint32_t dimensions) {
-    uint64_t next = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t index = bytes_get_u32(bytes + 4 * i);
+/* Ascending, below the dimensions, not wide without need, with zeros behind them. */
+static bool are_indices(const uint8_t *bytes, uint32_t count, bool wide, uint32_t dimensions) {
+    struct history_indices indices = {.bytes = bytes, .wide = wide};
+    uint32_t next = 0;
+    bool has_gap = false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index;
+        history_read_indices(&indices, 1, &index);
         if (index < next || index >= dimensions) return false;
-        next = (uint64_t)index + 1;
+        has_gap |= index - next > UINT8_MAX;
+        next = index + 1;
     }
-    return true;
+    return wide == has_gap && are_zero(bytes, (size_t)(indices.bytes - bytes), history_index_bytes(count, wide));
 }
 
 static const char *check_vector(const struct history *history, const struct table *table,
@@ -199,12 +205,13 @@ static const char *check_vector(const struct history *history, const struct tabl
     bool set = (entry->flags & HISTORY_SET) != 0;
     bool has_base = (entry->flags & HISTORY_HAS_BASE) != 0;
     bool null = (entry->flags & HISTORY_BEFORE_NULL) != 0;
+    bool wide = (entry->flags & HISTORY_WIDE) != 0;
     uint32_t count = history_value_count(entry);
     struct vector_delta delta = {
         .operation = (enum delta_operation)operation, .count = count, .metadata_bytes = entry->metadata_bytes};
     bool shape = spec->type == VELTA_VECTOR && history_dimensions(entry) == spec->dimensions &&
-                 entry->flags <= (HISTORY_OPERATION | HISTORY_SET | HISTORY_HAS_BASE | HISTORY_BEFORE_NULL) &&
-                 !(has_base && null) && operation <= DELTA_OFFSET && count <= spec->dimensions;
+                 entry->flags <= 2 * HISTORY_WIDE - 1 && (!wide || operation == DELTA_SPARSE) && !(has_base && null) &&
+                 operation <= DELTA_OFFSET && count <= spec->dimensions;
     if (!shape) return "a vector";
     bool whole = operation == DELTA_DENSE && set;
     bool counted = operation == DELTA_SPARSE || (operation == DELTA_DENSE && (count == spec->dimensions || set));
@@ -214,15 +221,16 @@ static const char *check_vector(const struct history *history, const struct tabl
         return "a vector's delta";
     }
     /* In 64 bits: the sizes of a hostile entry may be anything. */
-    uint64_t used = HISTORY_ENTRY_BYTES + (has_base ? spec->dimensions * UINT64_C(4) : 0) + history_delta_bytes(&delta);
+    uint64_t used =
+        HISTORY_ENTRY_BYTES + (has_base ? spec->dimensions * UINT64_C(4) : 0) + history_delta_bytes(&delta, wide);
     if (bytes_align_up(used, 8) != entry->size_bytes || !are_zero(bytes, (size_t)used, entry->size_bytes)) {
         return "a vector's size";
     }
     const uint8_t *at = bytes + HISTORY_ENTRY_BYTES;
     if (has_base && !are_finite(at, spec->dimensions)) return "a vector that is not finite";
     if (has_base) at += spec->dimensions * 4;
-    if (operation == DELTA_SPARSE && !are_indices(at, count, spec->dimensions)) return "a vector's indices";
-    if (operation == DELTA_SPARSE) at += count * 4;
+    if (operation == DELTA_SPARSE && !are_indices(at, count, wide, spec->dimensions)) return "a vector's indices";
+    if (operation == DELTA_SPARSE) at += history_index_bytes(count, wide);
     size_t floats = operation == DELTA_SCALE || operation == DELTA_OFFSET ? 1 : count;
     if (operation != 0 && !are_finite(at, floats)) return "a delta that is not finite";
     return check_depth(history, entry, spec->element == VELTA_CODES);

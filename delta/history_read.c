@@ -246,8 +246,9 @@ struct history_vector history_unpack(const struct history_entry *entry) {
         at += history_dimensions(entry);
     }
     if (out.delta.operation == DELTA_SPARSE) {
-        out.delta.indices = (const uint32_t *)(const void *)at;
-        at += out.delta.count;
+        bool wide = (entry->flags & HISTORY_WIDE) != 0;
+        out.indices = (struct history_indices){.bytes = (const uint8_t *)at, .wide = wide};
+        at += history_index_bytes(out.delta.count, wide) / sizeof *at;
     }
     if (out.delta.operation == DELTA_SCALE || out.delta.operation == DELTA_OFFSET) {
         out.delta.amount = *at++;
@@ -260,10 +261,36 @@ struct history_vector history_unpack(const struct history_entry *entry) {
     return out;
 }
 
-void history_apply(const struct simd_kernels *simd, const struct vector_delta *delta, enum velta_element element,
+void history_read_indices(struct history_indices *indices, uint32_t count, uint32_t *out) {
+    for (uint32_t i = 0; i < count && indices->wide; i++) {
+        out[i] = bytes_get_u16(indices->bytes + 2 * (size_t)i);
+    }
+    for (uint32_t i = 0; i < count && !indices->wide; i++) {
+        out[i] = indices->next + indices->bytes[i];
+        indices->next = out[i] + 1;
+    }
+    indices->bytes += indices->wide ? 2 * (size_t)count : count;
+}
+
+static void apply_sparse(const struct simd_kernels *simd, const struct history_vector *step, float *vector) {
+    uint32_t indices[64];
+    const uint32_t most = sizeof indices / sizeof *indices;
+    struct history_indices packed = step->indices;
+    for (uint32_t i = 0; i < step->delta.count; i += most) {
+        uint32_t n = step->delta.count - i < most ? step->delta.count - i : most;
+        history_read_indices(&packed, n, indices);
+        simd->sparse_f32(vector, indices, step->delta.values + i, n, step->delta.set ? SIMD_SET : SIMD_ADD);
+    }
+}
+
+void history_apply(const struct simd_kernels *simd, const struct history_vector *step, enum velta_element element,
                    uint32_t dimensions, float *vector) {
     uint16_t rounded[64];
-    vector_delta_apply(simd, delta, vector, dimensions);
+    if (step->delta.operation == DELTA_SPARSE) {
+        apply_sparse(simd, step, vector);
+    } else {
+        vector_delta_apply(simd, &step->delta, vector, dimensions);
+    }
     for (uint32_t i = 0; element == VELTA_F16 && i < dimensions; i += 64) { /* what the table stores */
         uint32_t n = dimensions - i < 64 ? dimensions - i : 64;
         simd->f32_to_f16(vector + i, rounded, n);
@@ -285,7 +312,7 @@ bool history_before(const struct history *history, const struct history_entry *e
     for (unsigned i = 0; i < depth; i++) {
         struct history_vector step = history_unpack(steps[i]);
         there = step.delta.operation != DELTA_DENSE || step.delta.values != NULL;
-        if (there) history_apply(history->simd, &step.delta, element, dimensions, out);
+        if (there) history_apply(history->simd, &step, element, dimensions, out);
     }
     return there;
 }
@@ -329,7 +356,7 @@ size_t history_chain(const struct history *history, uint32_t column, uint32_t ro
         entry = history_at(history, position);
         struct history_vector vector = history_unpack(entry);
         if (!is_merged(entry) && --index < capacity) {
-            out[index] = (struct history_delta){entry->sequence, entry->time_ms, vector.delta};
+            out[index] = (struct history_delta){entry->sequence, entry->time_ms, vector.delta, vector.indices};
         }
         if (shows_base(history, entry) && --index < capacity) {
             out[index] = (struct history_delta){.delta = {.row = row, .values = vector.base}};

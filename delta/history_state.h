@@ -23,13 +23,15 @@ enum {
     HISTORY_SET = 8,
     HISTORY_HAS_BASE = 16,
     HISTORY_BEFORE_NULL = 32,
+    HISTORY_WIDE = 64, /* of sparse deltas: how the indices are written */
 };
 
 /*
  * In memory and in images alike. Behind it, padded with zeros to a multiple of 8 in all:
  * SCALAR: unless BEFORE_NULL, 8 bytes (integer, or bits of the float) or `count` bytes of text.
- * VECTOR: with HAS_BASE the base (dimensions floats); for SPARSE the indices; the values (SPARSE, DENSE; a DENSE one
- * without values sets NULL) or the amount (SCALE, OFFSET); the metadata.
+ * VECTOR: with HAS_BASE the base (dimensions floats); for SPARSE the indices (the gap before each as a byte, or with
+ * WIDE, where a gap is above 255, each as u16), padded with zeros to a multiple of 4; the values (SPARSE, DENSE; a DENSE
+ * one without values sets NULL) or the amount (SCALE, OFFSET); the metadata.
  */
 struct history_entry {
     uint64_t sequence;
@@ -151,15 +153,20 @@ const struct history_entry *history_following(const struct history *history, uin
 const struct history_entry *history_first(const struct history *history, size_t part, uint64_t *position);
 const struct history_head *history_find(const struct history *history, uint32_t row, uint32_t column);
 
+static inline uint32_t history_index_bytes(uint32_t count, bool wide) {
+    return (wide ? 2 * count + 3 : count + 3) & ~UINT32_C(3);
+}
+
 /* Pieces of a vector's entry. */
 struct history_vector {
-    const float *base; /* NULL: none */
-    struct vector_delta delta;
+    const float *base;         /* NULL: none */
+    struct vector_delta delta; /* without indices */
+    struct history_indices indices;
 };
 struct history_vector history_unpack(const struct history_entry *entry);
-/* Bytes of a delta with its metadata; bytes of a vector's entry in all. */
-size_t history_delta_bytes(const struct vector_delta *delta);
-size_t history_vector_bytes(const struct vector_delta *delta, bool has_base, uint32_t dimensions);
+/* Bytes of a delta with its metadata; bytes of a vector's entry in all. wide: of the indices; at most so many. */
+size_t history_delta_bytes(const struct vector_delta *delta, bool wide);
+size_t history_vector_bytes(const struct vector_delta *delta, bool wide, bool has_base, uint32_t dimensions);
 size_t history_text_bytes(size_t text_bytes);
 
 /* Promises room for one entry; then makes it (size_bytes, its last 8 zeroed), linked to its chain. */
@@ -171,7 +178,7 @@ void history_settle(struct history *history);
 /* Notes the runs and deaths of an entry just appended. */
 void history_note(struct history *history, const struct history_entry *entry);
 /* Applies one kept delta to `vector`, with the column's rounding. */
-void history_apply(const struct simd_kernels *simd, const struct vector_delta *delta, enum velta_element element,
+void history_apply(const struct simd_kernels *simd, const struct history_vector *step, enum velta_element element,
                    uint32_t dimensions, float *vector);
 /* The vector before `entry`, composed. false: it was NULL. */
 bool history_before(const struct history *history, const struct history_entry *entry, enum velta_element element,

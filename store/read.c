@@ -298,12 +298,13 @@ const float *velta_vector_view(velta_table *handle, const char *column, uint32_t
 }
 
 /* Deep copies of a delta's arrays into the result. False: refused. */
-static bool copy_delta(struct velta_result *result, const struct vector_delta *from, uint32_t dimensions,
+static bool copy_delta(struct velta_result *result, const struct history_delta *item, uint32_t dimensions,
                        struct velta_delta *to) {
     static const enum velta_operation public_operation[] = {
         [0] = VELTA_DELTA_CREATE,          [DELTA_SPARSE] = VELTA_DELTA_SPARSE, [DELTA_DENSE] = VELTA_DELTA_DENSE,
         [DELTA_SCALE] = VELTA_DELTA_SCALE, [DELTA_OFFSET] = VELTA_DELTA_OFFSET,
     };
+    const struct vector_delta *from = &item->delta;
     uint32_t values = from->operation == DELTA_SPARSE ? from->count : from->values ? dimensions : 0;
     *to = (struct velta_delta){.operation = public_operation[from->operation],
                                .set = from->set,
@@ -325,7 +326,8 @@ static bool copy_delta(struct velta_result *result, const struct vector_delta *f
         if (!copy) {
             return false;
         }
-        memcpy(copy, from->indices, values * sizeof *copy);
+        struct history_indices packed = item->indices;
+        history_read_indices(&packed, values, copy);
         to->indices = copy;
     }
     if (from->metadata_bytes > 0) {
@@ -379,7 +381,7 @@ enum velta_status velta_get_chain(velta_table *handle, const char *column, uint3
     }
     for (size_t i = 0; i < count; i++) {
         result->chain[i] = (struct velta_chain_item){.sequence = chain[i].sequence, .time_ms = chain[i].time_ms};
-        if (!copy_delta(result, &chain[i].delta, dimensions, &result->chain[i].delta)) {
+        if (!copy_delta(result, &chain[i], dimensions, &result->chain[i].delta)) {
             return result_refused(result, error);
         }
     }

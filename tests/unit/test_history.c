@@ -328,17 +328,18 @@ static void apply_deltas(struct life *life) {
     if (batch.delta_count == 0 || life->state_count + batch.delta_count > MAX_STATES) return;
     begin_change(life, &batch);
     must(history_reserve(life->history, life->table, &batch, NULL));
-    struct change one = batch;
-    one.delta_count = 1;
-    for (uint32_t i = 0; i < batch.delta_count; i++) {
-        struct cell *cell = &life->rows[deltas[i].row].cells[column];
-        one.deltas = &deltas[i];
-        one.sequence = life->sequence = batch.sequence + i;
-        history_push(life->history, life->table, &one, codes_vector, life);
-        apply_to(cell->is.vector, &deltas[i], dimensions);
-        store_rounded(column, cell->is.vector);
-        write_vector(life, column, deltas[i].row, cell->is.vector);
-        remember(life);
+    for (uint32_t first = 0, end; first < batch.delta_count; first = end) {
+        end = first + 1 + (uint32_t)random_below(&life->random, batch.delta_count - first);
+        end = history_push_deltas(life->history, life->table, &batch, first, end, codes_vector, life);
+        assert_true(end > first);
+        for (uint32_t i = first; i < end; i++) {
+            struct cell *cell = &life->rows[deltas[i].row].cells[column];
+            life->sequence = batch.sequence + i;
+            apply_to(cell->is.vector, &deltas[i], dimensions);
+            store_rounded(column, cell->is.vector);
+            write_vector(life, column, deltas[i].row, cell->is.vector);
+            remember(life);
+        }
     }
 }
 
@@ -483,8 +484,13 @@ static void check_chains(struct life *life) {
         if (count == 0) continue;
         assert_int_equal(chain[0].delta.operation, 0);
         for (size_t i = 0; i < count; i++) {
-            const struct vector_delta *delta = &chain[i].delta;
+            struct vector_delta *delta = &chain[i].delta;
+            uint32_t indices[MAX_DIMENSIONS];
             assert_int_equal(delta->row, row);
+            if (delta->operation == DELTA_SPARSE) {
+                history_read_indices(&chain[i].indices, delta->count, indices);
+                delta->indices = indices;
+            }
             if (delta->operation == 0 || (delta->operation == DELTA_DENSE && delta->set)) {
                 there = delta->values != NULL;
                 if (there) memcpy(vector, delta->values, sizeof vector);
@@ -950,11 +956,10 @@ static void deltas_know_how_far_they_move(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deltas_know_how_far_they_move),
-        cmocka_unit_test(every_past_state_is_as_it_was),   cmocka_unit_test(batches_are_reserved_first),
-        cmocka_unit_test(parts_are_dirty_only_at_the_end), cmocka_unit_test(damaged_images_are_refused),
-        cmocka_unit_test(whole_words_of_rows_are_counted), cmocka_unit_test(contradictions_are_refused),
-        cmocka_unit_test(refused_memory_changes_nothing),
+        cmocka_unit_test(deltas_know_how_far_they_move), cmocka_unit_test(every_past_state_is_as_it_was),
+        cmocka_unit_test(batches_are_reserved_first),    cmocka_unit_test(parts_are_dirty_only_at_the_end),
+        cmocka_unit_test(damaged_images_are_refused),    cmocka_unit_test(whole_words_of_rows_are_counted),
+        cmocka_unit_test(contradictions_are_refused),    cmocka_unit_test(refused_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

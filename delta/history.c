@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "delta/gaps.h"
 #include "delta/history_state.h"
 
 _Static_assert(sizeof(struct history_entry) == HISTORY_ENTRY_BYTES, "entries are stored as they are in memory");
@@ -421,25 +422,12 @@ static void push_scalar(struct history *history, const struct change *change, co
     }
 }
 
-/* Both without branches, so that the compiler makes vectors of them. */
-static bool has_wide_gap(const uint32_t *indices, uint32_t count) {
-    uint32_t gaps = count > 0 ? indices[0] : 0;
-    for (uint32_t i = 1; i < count; i++) {
-        gaps |= indices[i] - indices[i - 1] - 1;
-    }
-    return gaps > UINT8_MAX;
-}
-
-static void pack_indices(const uint32_t *restrict indices, uint32_t count, bool wide, uint8_t *restrict out) {
+static void pack_indices(const uint32_t *indices, uint32_t count, bool wide, uint8_t *out) {
     bytes_put_u32(out + history_index_bytes(count, wide) - 4, 0);
     for (uint32_t i = 0; i < count && wide; i++) {
         bytes_put_u16(out + 2 * (size_t)i, (uint16_t)indices[i]);
     }
-    if (wide) return;
-    out[0] = (uint8_t)indices[0];
-    for (uint32_t i = 1; i < count; i++) {
-        out[i] = (uint8_t)(indices[i] - indices[i - 1] - 1);
-    }
+    if (!wide) gaps_put(indices, count, out);
 }
 
 /*
@@ -459,7 +447,7 @@ static bool push_vector(struct history *history, const struct change *change, ui
     unsigned depth = composed ? chain->depth + 1u : 0;
     bool has_base = !null && (!composed || codes_only || depth >= history->checkpoint_interval);
     if (has_base && !is_now) return false;
-    bool wide = delta->operation == DELTA_SPARSE && has_wide_gap(delta->indices, delta->count);
+    bool wide = delta->operation == DELTA_SPARSE && gaps_together(delta->indices, delta->count) > UINT8_MAX;
     head.sequence = sequence;
     head.flags =
         (uint8_t)((unsigned)delta->operation | (delta->set ? HISTORY_SET : 0) | (has_base ? HISTORY_HAS_BASE : 0) |

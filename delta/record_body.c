@@ -105,15 +105,27 @@ static uint64_t block_lz4(const uint8_t *bytes, size_t size_bytes, uint8_t *out,
     return stored > 0 ? (uint64_t)stored : 0;
 }
 
+/*
+ * Whether a sample is so even that no prefix code makes it shorter than 31/32. Most are told by their collision entropy,
+ * -log2 of the sum of squared shares: it is at most Shannon's, and that at most the bits a byte of any prefix code.
+ */
+static bool sample_is_even(const uint32_t counts[256]) {
+    const uint32_t most = 77935; /* SAMPLE_BYTES squared / 2 to the power of 8 * 31/32 */
+    struct plane_code code;
+    uint32_t squares = 0;
+    for (int value = 0; value < 256; value++) {
+        squares += counts[value] * counts[value];
+    }
+    return squares <= most || plane_code_make(&code, counts) >= SAMPLE_BYTES - SAMPLE_BYTES / 32;
+}
+
 /* A large block of which a sample from the middle can neither be coded nor compressed. `out` is scratch. */
 static bool block_is_noise(const uint8_t *bytes, size_t size_bytes, uint8_t *out) {
-    struct plane_code code;
     uint32_t counts[256];
     if (size_bytes < 4 * SAMPLE_BYTES) return false;
     plane_count(bytes + size_bytes / 2, SAMPLE_BYTES, counts);
-    return plane_code_make(&code, counts) >= SAMPLE_BYTES - SAMPLE_BYTES / 32 &&
-           LZ4_compress_default((const char *)bytes + size_bytes / 2, (char *)out, SAMPLE_BYTES,
-                                SAMPLE_BYTES - SAMPLE_BYTES / 32) == 0;
+    return sample_is_even(counts) && LZ4_compress_default((const char *)bytes + size_bytes / 2, (char *)out,
+                                                          SAMPLE_BYTES, SAMPLE_BYTES - SAMPLE_BYTES / 32) == 0;
 }
 
 /* method, then (unless raw) the stored size, then the bytes. Returns the bytes written. */

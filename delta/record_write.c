@@ -6,6 +6,7 @@
  */
 #include "core/bytes.h"
 #include "core/error.h"
+#include "delta/gaps.h"
 #include "delta/record_streams.h"
 
 enum { MAX_VARINT32 = 5 };
@@ -121,14 +122,16 @@ enum { START_BYTES = 3 * BYTES_MAX_VARINT + MAX_VARINT32 };
 
 /* ---- vector deltas */
 
-/* Ascending indices as the gaps between them. */
 static void put_indices(struct record_bytes *stream, const uint32_t *indices, uint32_t count) {
     uint8_t *at = stream->bytes + stream->size_bytes;
     uint32_t next = 0;
+    if (gaps_together(indices, count) < 0x80) { /* varints of a byte */
+        gaps_put(indices, count, at);
+        stream->size_bytes += count;
+        return;
+    }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t gap = indices[i] - next;
-        *at = (uint8_t)gap;
-        at += gap < 0x80 ? 1 : bytes_put_varint(at, gap);
+        at += bytes_put_varint(at, indices[i] - next);
         next = indices[i] + 1;
     }
     stream->size_bytes = (size_t)(at - stream->bytes);

@@ -521,12 +521,8 @@ static void push_deaths(struct history *history, const struct table *table, cons
 uint32_t history_push_deltas(struct history *history, const struct table *table, const struct change *change,
                              uint32_t first, uint32_t end, history_vector_function *codes_vector, void *context) {
     const struct column *column = table->columns[change->column];
-    const uint32_t soon = 4;
     history->pushing = true;
     for (uint32_t i = first; i < end; i++) {
-        if (i + soon < change->delta_count) {
-            history_prefetch(history, change->deltas[i + soon].row, change->column);
-        }
         if (!push_vector(history, change, change->sequence + i, column, &change->deltas[i], false, i == first,
                          codes_vector, context)) {
             return i;

@@ -16,8 +16,6 @@
 
 #include "store/database.h"
 
-enum { RUN_DELTAS = 64 }; /* what so many touch stays in the cache */
-
 /* ---- helpers */
 
 static struct snapshot_table *owner_of(struct velta *db, const struct change *change) {
@@ -243,39 +241,31 @@ void apply_abandon(struct velta *db) {
 
 /* ---- applying */
 
-void apply_prefetch(const struct snapshot_table *owner, uint32_t column_number, uint32_t row, bool deeper) {
-#if defined(__wasm__)
-    /* A load instead of a hint holds up what follows, and brings nothing that is not brought anyway. */
-    (void)owner, (void)column_number, (void)row, (void)deeper;
-#else
+void apply_bring_near(const struct snapshot_table *owner, uint32_t column_number, const struct vector_delta *deltas,
+                      size_t count) {
+    const struct hnsw *index = owner->indexes[column_number];
+    for (size_t i = 0; i < count; i++) {
+        history_prefetch(owner->history, deltas[i].row, column_number);
+    }
+    for (size_t i = 0; i < count && index; i++) {
+        hnsw_prefetch(index, deltas[i].row, false);
+    }
+    for (size_t i = 0; i < count && index; i++) {
+        hnsw_prefetch(index, deltas[i].row, true);
+    }
+#if !defined(__wasm__) /* loads of whole rows only wait longer than their use does */
     const struct column *column = owner->table->columns[column_number];
-    if (row >= owner->table->row_count) {
-        return; /* created in this batch */
+    if (column->spec.element == VELTA_CODES) {
+        return;
     }
-    if (!deeper) {
-        history_prefetch(owner->history, row, column_number);
-    }
-    if (owner->indexes[column_number]) {
-        hnsw_prefetch(owner->indexes[column_number], row, deeper);
-    }
-    if (!deeper && column->spec.element != VELTA_CODES && !column_is_null(column, row)) {
-        struct vector_view view = column_vectors(column);
-        simd_touch(vector_view_row(&view, row), view.row_stride);
+    struct vector_view view = column_vectors(column);
+    for (size_t i = 0; i < count; i++) {
+        bool is_there = deltas[i].row < owner->table->row_count && !column_is_null(column, deltas[i].row);
+        if (is_there) { /* not created in this batch */
+            simd_touch(vector_view_row(&view, deltas[i].row), view.row_stride);
+        }
     }
 #endif
-}
-
-void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,
-                           size_t count, size_t i) {
-    const size_t soon = 4;
-    if (i + 2 * soon < count) {
-        apply_prefetch(owner, column, deltas[i + 2 * soon].row, false);
-    }
-    if (i + soon < count) {
-        apply_prefetch(owner, column, deltas[i + soon].row, true);
-    } else if (count == 1) {
-        apply_prefetch(owner, column, deltas[i].row, true);
-    }
 }
 
 /* The stored value of a row as f32: in place, or decoded into the scratch. */
@@ -431,38 +421,40 @@ static bool are_sparse_sums(const struct vector_delta *deltas, uint32_t count) {
 }
 
 /* Index and column each by themselves: short loops, in which the misses of several rows overlap. */
-static void apply_sparse_sums(struct velta *db, struct snapshot_table *owner, const struct change *change,
-                              uint32_t first, uint32_t end) {
-    struct column *column = owner->table->columns[change->column];
-    struct hnsw *index = owner->indexes[change->column];
-    for (uint32_t i = first; i < end; i++) {
-        const struct vector_delta *delta = &change->deltas[i];
-        apply_prefetch_deltas(owner, change->column, change->deltas, change->delta_count, i);
-        if (index) {
-            hnsw_update(index, delta->row, vector_delta_way(db->simd, delta, NULL, 0), NULL);
-        }
+static void apply_sparse_sums(struct velta *db, struct snapshot_table *owner, uint32_t column_number,
+                              const struct vector_delta *deltas, uint32_t count) {
+    struct column *column = owner->table->columns[column_number];
+    struct hnsw *index = owner->indexes[column_number];
+    for (uint32_t i = 0; i < count && index; i++) {
+        hnsw_update(index, deltas[i].row, vector_delta_way(db->simd, &deltas[i], NULL, 0), NULL);
     }
-    for (uint32_t i = first; i < end; i++) {
-        const struct vector_delta *delta = &change->deltas[i];
-        float *vector = column_vector_for_write(column, delta->row);
-        db->simd->sparse_f32(vector, delta->indices, delta->values, delta->count, SIMD_ADD);
+    for (uint32_t i = 0; i < count; i++) {
+        simd_touch(column_vector_for_write(column, deltas[i].row), 1); /* at least its page is known then */
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        float *vector = column_vector_for_write(column, deltas[i].row);
+        db->simd->sparse_f32(vector, deltas[i].indices, deltas[i].values, deltas[i].count, SIMD_ADD);
     }
 }
 
 static void apply_vectors(struct velta *db, const struct change *change) {
     struct snapshot_table *owner = owner_of(db, change);
     bool is_f32 = owner->table->columns[change->column]->spec.element == VELTA_F32;
+    uint32_t near_end = change->delta_count > 1 ? 0 : 1; /* a delta alone was brought near before it was checked */
     for (uint32_t first = 0, end; first < change->delta_count; first = end) {
-        uint32_t left = change->delta_count - first;
-        end = first + (left < RUN_DELTAS ? left : RUN_DELTAS);
-        end = history_push_deltas(owner->history, owner->table, change, first, end, commit_codes_vector, owner);
-        if (is_f32 && are_sparse_sums(&change->deltas[first], end - first)) {
-            apply_sparse_sums(db, owner, change, first, end);
+        const struct vector_delta *deltas = &change->deltas[first];
+        if (first == near_end) {
+            uint32_t left = change->delta_count - first;
+            near_end = first + (left < APPLY_NEAR_DELTAS ? left : APPLY_NEAR_DELTAS);
+            apply_bring_near(owner, change->column, deltas, near_end - first);
+        }
+        end = history_push_deltas(owner->history, owner->table, change, first, near_end, commit_codes_vector, owner);
+        if (is_f32 && are_sparse_sums(deltas, end - first)) {
+            apply_sparse_sums(db, owner, change->column, deltas, end - first);
             continue;
         }
-        for (uint32_t i = first; i < end; i++) {
-            apply_prefetch_deltas(owner, change->column, change->deltas, change->delta_count, i);
-            apply_vector(db, owner, change->column, &change->deltas[i]);
+        for (uint32_t i = 0; i < end - first; i++) {
+            apply_vector(db, owner, change->column, &deltas[i]);
         }
     }
 }

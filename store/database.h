@@ -166,13 +166,13 @@ VELTA_MUST_USE enum velta_status apply_reserve(struct velta *db, const struct ch
 VELTA_MUST_USE enum velta_status apply_reserve_scratch(struct velta *db, uint32_t floats,
                                                        struct velta_error *error);
 /*
- * Rows lie anywhere, so a vector delta is mostly waiting for memory: the vector, its code, its history. This asks for
- * them ahead; `deeper` for what hangs on the answers to the first call, so that they all come together.
+ * Rows lie anywhere, so a vector delta is mostly waiting for memory: its history, the index, the vector. This asks for
+ * what some deltas will touch, kind by kind: in loops that short the misses are waited for side by side, also where the
+ * machine has no hints but only loads. What APPLY_NEAR_DELTAS of them touch stays in the cache.
  */
-void apply_prefetch(const struct snapshot_table *owner, uint32_t column, uint32_t row, bool deeper);
-/* The same for those of the deltas that come soon after deltas[i]. */
-void apply_prefetch_deltas(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,
-                           size_t count, size_t i);
+enum { APPLY_NEAR_DELTAS = 64 };
+void apply_bring_near(const struct snapshot_table *owner, uint32_t column, const struct vector_delta *deltas,
+                      size_t count);
 /* Takes back what was reserved and not applied. */
 void apply_abandon(struct velta *db);
 /* The change, its history and the counters of sequence and time. Cannot fail. */

@@ -196,7 +196,10 @@ static enum velta_status try_deltas(struct trial *trial, const struct vector_del
     status = trial_begin(trial, deltas, count, error);
     for (size_t i = 0; i < count && !status; i++) {
         const struct vector_delta *delta = &deltas[i];
-        apply_prefetch_deltas(trial->owner, trial->column_number, deltas, count, i);
+        if (count > 1 && i % APPLY_NEAR_DELTAS == 0) {
+            size_t near = count - i < APPLY_NEAR_DELTAS ? count - i : APPLY_NEAR_DELTAS;
+            apply_bring_near(trial->owner, trial->column_number, delta, near);
+        }
         bool finite = true;
         status = check_present(trial, deltas, i, error);
         if (status) {
@@ -583,24 +586,28 @@ static enum velta_status add_birth(struct delta_batch *batch, size_t i, struct v
 }
 
 /*
- * Asks for the memory that finding the row of a delta needs, of a batch ahead of its turn. A delta alone cannot be
- * asked for ahead; but the row that its key most likely has is known before the key has been compared.
+ * Asks for the memory that finding the rows of the next deltas needs. Those of a batch are brought near later, all
+ * together; for a delta alone this is the time, and the row that its key most likely has is known before the key has
+ * been compared.
  */
-static void prefetch_rows(const struct delta_batch *batch, size_t i) {
+static void prefetch_keys(const struct delta_batch *batch, size_t i) {
     const struct table *table = batch->writing.table;
-    const struct velta_delta *delta = &batch->deltas[i];
-    const size_t soon = 4;
+    const struct velta_delta *deltas = &batch->deltas[i];
+    size_t left = batch->delta_count - i;
+    size_t near = left < APPLY_NEAR_DELTAS ? left : APPLY_NEAR_DELTAS;
+    for (size_t k = 0; k < near; k++) {
+        table_prefetch_int(table, deltas[k].key_int);
+    }
+    for (size_t k = 0; k < near && batch->delta_count > 1; k++) {
+        (void)table_guess_int(table, deltas[k].key_int);
+    }
+#if !defined(__wasm__) /* without hints it would only wait */
     if (batch->delta_count == 1) {
-        uint32_t row = delta->use_row || !table->key_column ? delta->row : table_guess_int(table, delta->key_int);
-        apply_prefetch(database_table(batch->writing.handle), (uint32_t)batch->column_number, row, false);
-        return;
+        bool is_row = deltas->use_row || !table->key_column;
+        struct vector_delta alone = {.row = is_row ? deltas->row : table_guess_int(table, deltas->key_int)};
+        apply_bring_near(database_table(batch->writing.handle), (uint32_t)batch->column_number, &alone, 1);
     }
-    if (i + 2 * soon < batch->delta_count) {
-        table_prefetch_int(table, delta[2 * soon].key_int);
-    }
-    if (i + soon < batch->delta_count) {
-        (void)table_guess_int(table, delta[soon].key_int);
-    }
+#endif
 }
 
 static enum velta_status add_delta(struct delta_batch *batch, size_t i, struct velta_error *error) {
@@ -708,7 +715,9 @@ static enum velta_status apply_batch(struct delta_batch *batch, int64_t time_ms,
     uint32_t few_sources[FEW_DELTAS];
     enum velta_status status = allocate_batch(batch, few, few_sources, error);
     for (size_t i = 0; i < batch->delta_count && !status; i++) {
-        prefetch_rows(batch, i);
+        if (i % APPLY_NEAR_DELTAS == 0) {
+            prefetch_keys(batch, i);
+        }
         status = add_delta(batch, i, error);
     }
     status = status ? status : end_run(batch, error);

@@ -30,8 +30,8 @@ enum {
  * In memory and in images alike. Behind it, padded with zeros to a multiple of 8 in all:
  * SCALAR: unless BEFORE_NULL, 8 bytes (integer, or bits of the float) or `count` bytes of text.
  * VECTOR: with HAS_BASE the base (dimensions floats); for SPARSE the indices (the gap before each as a byte, or with
- * WIDE, where a gap is above 255, each as u16), padded with zeros to a multiple of 4; the values (SPARSE, DENSE; a DENSE
- * one without values sets NULL) or the amount (SCALE, OFFSET); the metadata.
+ * WIDE, where a gap is above 255, each as u16), padded with zeros to a multiple of 4; the values (SPARSE, DENSE; a
+ * DENSE one without values sets NULL) or the amount (SCALE, OFFSET); the metadata.
  */
 struct history_entry {
     uint64_t sequence;

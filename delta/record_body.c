@@ -106,8 +106,9 @@ static uint64_t block_lz4(const uint8_t *bytes, size_t size_bytes, uint8_t *out,
 }
 
 /*
- * Whether a sample is so even that no prefix code makes it shorter than 31/32. Most are told by their collision entropy,
- * -log2 of the sum of squared shares: it is at most Shannon's, and that at most the bits a byte of any prefix code.
+ * Whether a sample is so even that no prefix code makes it shorter than 31/32. Most are told by their collision
+ * entropy, -log2 of the sum of squared shares: it is at most Shannon's, and that at most the bits a byte of any prefix
+ * code.
  */
 static bool sample_is_even(const uint32_t counts[256]) {
     const uint32_t most = 77935; /* SAMPLE_BYTES squared / 2 to the power of 8 * 31/32 */

@@ -8,9 +8,11 @@
  * happens with each worker that gets the store, so a copy never follows two courses of a store.
  *
  * Order: every answer of the leader to this tab says where the store stood then, and is told here only when the copy is
- * there, too: so a tab reads what it wrote, and never reads less than it was told before. While changes of this tab are
- * under way, its reads go to the leader behind them. Where there is no copy (this tab has the store itself; the copy
- * found no memory; a new one is on its way) reads go to the leader.
+ * there, too: so a tab reads what it wrote, and never reads less than it was told before. The first answers of another
+ * leader wait until the copy was found to be, or made, one of its course: a copy may have heard of changes that went
+ * with the leader before, and then it is ahead in numbers only. While changes of this tab are under way, its reads go
+ * to the leader behind them. Where there is no copy (this tab has the store itself; the copy found no memory; a new one
+ * is on its way) reads go to the leader.
  */
 import { VeltaError } from '../errors.js';
 import { Connection, type Line, Reference, type WorkerOptions } from '../worker/client.js';
@@ -74,6 +76,10 @@ export class Replica {
     readonly #channel: BroadcastChannel;
     #leader: Leader | undefined;
     #copy: Copy | undefined;
+    /** Whether the copy, if there is one, is on the course of the last leader. */
+    #isSettled = true;
+    /** The store has come to this tab, and its copy is still there. */
+    #isLeaving = false;
     /** To the worker of a copy that is being made. */
     #making: Connection | undefined;
     #waiting: Waiting[] = [];
@@ -97,6 +103,8 @@ export class Replica {
     /** The store is in this tab's own worker: its database answers the reads. */
     lead(connection: Connection, database: HandleValue): Promise<void> {
         this.#leader = undefined;
+        this.#isSettled = false;
+        this.#isLeaving = true;
         return this.#inTurn(() => this.#useLeader({ connection, database }));
     }
 
@@ -104,6 +112,8 @@ export class Replica {
     follow(connection: Connection, database: HandleValue): Promise<void> {
         const leader = { connection, database };
         this.#leader = leader;
+        this.#isSettled = false;
+        this.#isLeaving = false;
         return this.#inTurn(async () => {
             if (this.#copy === undefined) await this.#useLeader(leader);
             await this.#catchUp();
@@ -118,8 +128,8 @@ export class Replica {
 
     /** Resolves when the copy is where the leader was, or is no more; undefined: at once. */
     reach(at: unknown): Promise<void> | undefined {
-        const copy = this.#leader === undefined ? undefined : this.#copy;
-        if (copy === undefined || !isPosition(at) || isAt(copy.position, at)) return undefined;
+        const copy = this.#leader === undefined && !this.#isLeaving ? undefined : this.#copy;
+        if (copy === undefined || !isPosition(at) || (this.#isSettled && isAt(copy.position, at))) return undefined;
         return new Promise((resolve) => {
             const waiting = { at, resolve };
             this.#waiting.push(waiting);
@@ -182,7 +192,9 @@ export class Replica {
         while (leader !== undefined && leader === this.#leader && leader.connection.ended === undefined) {
             const copy = this.#copy ?? (await this.#snapshot(leader));
             const piece = await this.#ask(leader, copy);
+            if (leader !== this.#leader) return;
             if (piece === null) {
+                this.#isSettled = true;
                 this.#tell(true);
                 return;
             }
@@ -257,7 +269,8 @@ export class Replica {
     #tell(all = false): void {
         const waiting = this.#waiting;
         const position = this.#copy?.position;
-        const isThere = ({ at }: Waiting): boolean => all || position === undefined || isAt(position, at);
+        const isThere = ({ at }: Waiting): boolean =>
+            all || position === undefined || (this.#isSettled && isAt(position, at));
         this.#waiting = waiting.filter((one) => !isThere(one));
         for (const one of waiting) if (isThere(one)) one.resolve();
     }

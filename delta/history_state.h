@@ -153,6 +153,7 @@ const struct history_entry *history_following(const struct history *history, uin
 const struct history_entry *history_first(const struct history *history, size_t part, uint64_t *position);
 const struct history_head *history_find(const struct history *history, uint32_t row, uint32_t column);
 
+/* Bytes of packed indices, their zeros included. */
 static inline uint32_t history_index_bytes(uint32_t count, bool wide) {
     return (wide ? 2 * count + 3 : count + 3) & ~UINT32_C(3);
 }

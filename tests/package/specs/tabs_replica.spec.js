@@ -29,7 +29,10 @@ function noise(size) {
     return bytes;
 }
 
-/** The workers that this page starts and ends. `isHeld(message)`: whether one does not reach its worker. */
+/**
+ * The workers that this page starts and ends. `isHeld(message)`: whether one does not reach its worker; a promise: when
+ * it does.
+ */
 function watchWorkers(isHeld = () => false) {
     const { Worker: Real } = globalThis;
     const living = new Set();
@@ -39,7 +42,9 @@ function watchWorkers(isHeld = () => false) {
             living.add(this);
         }
         postMessage(message, ...rest) {
-            if (!isHeld(message)) super.postMessage(message, ...rest);
+            const held = isHeld(message);
+            if (held instanceof Promise) void held.then(() => super.postMessage(message, ...rest));
+            else if (!held) super.postMessage(message, ...rest);
         }
         terminate() {
             living.delete(this);
@@ -151,6 +156,80 @@ for (const storage of ['opfs', 'indexeddb']) {
             await until(() => b.has(5), 'the row after it');
             await until(() => second.isReplica, 'a new copy');
             await until(() => areEqual(first, second), 'equal');
+        });
+
+        it('are read once they have what their tab was told while they came', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            await a.insert({ id: 0, n: 0 });
+            const isOfCopy = ({ snapshot, kind, method }) =>
+                snapshot !== undefined || (kind === 'Log' && method === 'follow');
+            const { restore } = watchWorkers((message) => isOfCopy(message) && wait(100));
+            try {
+                const second = await follower();
+                const b = await second.table('t');
+                await first.compact();
+                let id = 1;
+                await until(async () => (await b.insert({ id: ++id, n: id }), !second.isReplica), 'no copy');
+                for (let i = 0; i < 3; i++) await b.insert({ id: ++id, n: id });
+                const read = async () => expect(await b.get(id, { columns: ['n'] })).to.deep.equal({ n: id });
+                await until(async () => (await read(), second.isReplica), 'a new copy');
+                await read();
+            } finally {
+                restore();
+            }
+        });
+
+        it('are left at once when the store comes to their tab', async () => {
+            const worker = new Worker(workerScript, { type: 'module' });
+            const first = await member({ worker });
+            const a = await first.table('t', SCHEMA);
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            const { restore } = watchWorkers(({ kind, method }) => kind === 'Log' && method === 'follow' && later);
+            try {
+                const second = await follower();
+                const b = await second.table('t');
+                await a.insert({ id: 1, n: 1 });
+                worker.terminate();
+                await until(() => second.isLeader, 'the store in the other tab');
+                for (let id = 2; id < 5; id++) {
+                    await b.insert({ id, n: id });
+                    expect(await b.get(id, { columns: ['n'] })).to.deep.equal({ n: id });
+                }
+                expect(second.isReplica).to.equal(false);
+                letGo();
+                expect(await b.all().count()).to.equal(4);
+            } finally {
+                restore();
+            }
+        });
+
+        it('hear only who has the store', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            const given = [];
+            const { restore } = watchWorkers((message) => void given.push(message));
+            const channel = new BroadcastChannel(`${place}:log`);
+            let heard;
+            channel.onmessage = ({ data }) => (heard = data);
+            try {
+                const second = await follower();
+                const b = await second.table('t');
+                await a.insert({ id: 1, n: 1 });
+                await until(async () => heard !== undefined && (await b.has(1)), 'the first row');
+                const to = heard.to.slice();
+                to[0] += 1;
+                const isFollow = ({ kind, method }) => kind === 'Log' && method === 'follow';
+                const before = given.filter(isFollow).length;
+                channel.postMessage({ ...heard, term: 'another', from: heard.to, to });
+                await a.insert({ id: 2, n: 2 });
+                await until(() => b.has(2), 'the second row');
+                expect(given.filter(isFollow).length).to.equal(before + 1);
+            } finally {
+                channel.close();
+                restore();
+            }
         });
 
         it('tell changes and live searches', async () => {

@@ -270,7 +270,8 @@ class Member {
     /** The copy follows the store to its new place. Only opening fails with it: later the leader answers instead. */
     async #bringCopy(connection: Connection, database: HandleValue, isLeader: boolean): Promise<void> {
         try {
-            await (isLeader ? this.replica?.lead(connection, database) : this.replica?.follow(connection, database));
+            if (isLeader) await this.replica?.lead(connection, database);
+            else await this.replica?.follow(connection, database, this.#term);
         } catch (error) {
             if (connection.ended === undefined && this.#opening !== undefined) throw error;
         }

@@ -10,9 +10,9 @@
  * Order: every answer of the leader to this tab says where the store stood then, and is told here only when the copy is
  * there, too: so a tab reads what it wrote, and never reads less than it was told before. The first answers of another
  * leader wait until the copy was found to be, or made, one of its course: a copy may have heard of changes that went
- * with the leader before, and then it is ahead in numbers only. While changes of this tab are under way, its reads go
- * to the leader behind them. Where there is no copy (this tab has the store itself; the copy found no memory; a new one
- * is on its way) reads go to the leader.
+ * with the leader before, and then it is ahead in numbers only. A new copy is read only once it has what was told while
+ * it came. While changes of this tab are under way, its reads go to the leader behind them. Where there is no copy
+ * (this tab has the store itself; the copy found no memory; a new one is on its way) reads go to the leader.
  */
 import { VeltaError } from '../errors.js';
 import { Connection, type Line, Reference, type WorkerOptions } from '../worker/client.js';
@@ -55,12 +55,15 @@ export interface ReplicaOptions {
 interface Leader {
     readonly connection: Connection;
     readonly database: HandleValue;
+    readonly term: string;
 }
 
 interface Copy {
     readonly connection: Connection;
-    readonly handle: number;
+    readonly database: HandleValue;
     position: Position;
+    /** Reads are sent to it: it has been where the leader was. */
+    isRead: boolean;
 }
 
 interface Waiting {
@@ -97,7 +100,7 @@ export class Replica {
 
     /** Whether reads are answered in this tab by a copy. */
     get isCopy(): boolean {
-        return this.#copy !== undefined;
+        return this.#copy?.isRead === true && !this.#isLeaving;
     }
 
     /** The store is in this tab's own worker: its database answers the reads. */
@@ -105,17 +108,16 @@ export class Replica {
         this.#leader = undefined;
         this.#isSettled = false;
         this.#isLeaving = true;
-        return this.#inTurn(() => this.#useLeader({ connection, database }));
+        return this.#inTurn(() => this.#useLeader(connection, database));
     }
 
     /** The store is in another tab. Resolves when the copy is where the store is; rejects where there cannot be one. */
-    follow(connection: Connection, database: HandleValue): Promise<void> {
-        const leader = { connection, database };
-        this.#leader = leader;
+    follow(connection: Connection, database: HandleValue, term: string): Promise<void> {
+        this.#leader = { connection, database, term };
         this.#isSettled = false;
         this.#isLeaving = false;
         return this.#inTurn(async () => {
-            if (this.#copy === undefined) await this.#useLeader(leader);
+            if (!this.isCopy) await this.#useLeader(connection, database);
             await this.#catchUp();
         });
     }
@@ -123,7 +125,7 @@ export class Replica {
     /** The connection has ended: the copy goes on by itself. */
     depart(connection: Connection): void {
         if (this.#leader?.connection === connection) this.#leader = undefined;
-        if (this.#copy === undefined) this.line.pause();
+        if (!this.isCopy) this.line.pause();
     }
 
     /** Resolves when the copy is where the leader was, or is no more; undefined: at once. */
@@ -160,13 +162,13 @@ export class Replica {
         this.#inTurn(work).catch(() => undefined);
     }
 
-    async #hear({ from, to, frames }: LogMessage): Promise<void> {
+    async #hear({ term, from, to, frames }: LogMessage): Promise<void> {
         const copy = this.#copy;
-        if (copy === undefined || samePosition(to, copy.position)) return;
+        if (copy === undefined || term !== this.#leader?.term || samePosition(to, copy.position)) return;
         if (samePosition(from, copy.position) && frames.length > 0) {
             if (await this.#take(copy, { frames, position: to })) return;
         } else if (sequenceOf(to) < sequenceOf(copy.position)) {
-            return; /* told before; another course of the store is found when its leader is */
+            return; /* told before */
         }
         await this.#catchUp();
     }
@@ -174,7 +176,7 @@ export class Replica {
     /** Applies a piece. False: it was refused, and the copy is as it was; or the copy is gone. */
     async #take(copy: Copy, { frames, position }: LogPiece): Promise<boolean> {
         try {
-            await copy.connection.call('Log', copy.handle, 'follow', [copy.position, frames]);
+            await copy.connection.call('Log', copy.database.handle, 'follow', [copy.position, frames]);
         } catch (error) {
             const isRefused = error instanceof VeltaError && (error.code === 'CORRUPT' || error.code === 'NOT_FOUND');
             if (!isRefused) await this.#giveUp();
@@ -194,8 +196,9 @@ export class Replica {
             const piece = await this.#ask(leader, copy);
             if (leader !== this.#leader) return;
             if (piece === null) {
-                this.#isSettled = true;
-                this.#tell(true);
+                await this.#read(copy);
+                this.#isSettled = leader === this.#leader;
+                if (this.#isSettled) this.#tell(true);
                 return;
             }
             if (piece !== undefined && (await this.#take(copy, piece))) continue;
@@ -214,9 +217,9 @@ export class Replica {
         }
     }
 
-    async #snapshot({ connection, database }: Leader): Promise<Copy> {
+    async #snapshot(leader: Leader): Promise<Copy> {
         const { worker, init, ...options } = this.#options;
-        const answer = await connection.call('Log', database.handle, 'snapshot', []);
+        const answer = await leader.connection.call('Log', leader.database.handle, 'snapshot', []);
         const { bytes, position } = answer as { bytes: Uint8Array<ArrayBuffer>; position: Position };
         const made: Connection = new Connection({
             onEnd: () => {
@@ -229,16 +232,20 @@ export class Replica {
         });
         if (this.#isEnded) throw closed();
         this.#making = made;
-        const value = await made.copy(worker, bytes, options, init).finally(() => (this.#making = undefined));
-        const copy = { connection: made, handle: value.handle, position };
+        const database = await made.copy(worker, bytes, options, init).finally(() => (this.#making = undefined));
         if (this.#isEnded) {
             made.end();
             throw closed();
         }
-        this.#copy = copy;
+        return (this.#copy = { connection: made, database, position, isRead: false });
+    }
+
+    /** Sends the reads to a copy that has all that this tab was told. */
+    async #read(copy: Copy): Promise<void> {
+        if (copy.isRead) return;
         this.line.pause();
-        await this.line.use(made, value);
-        return copy;
+        await this.line.use(copy.connection, copy.database);
+        copy.isRead = true;
     }
 
     /** The copy ends, and the leader answers. */
@@ -248,11 +255,11 @@ export class Replica {
             this.line.pause();
             this.#drop();
         } else {
-            await this.#useLeader(leader);
+            await this.#useLeader(leader.connection, leader.database);
         }
     }
 
-    async #useLeader({ connection, database }: Leader): Promise<void> {
+    async #useLeader(connection: Connection, database: HandleValue): Promise<void> {
         this.line.pause();
         this.#drop();
         await this.line.use(connection, database);

@@ -20,7 +20,7 @@ import { loadVelta, packageFolder } from './lib/velta.mjs';
 
 const ROWS = Number(process.env.VELTA_BENCH_ROWS || 20_000);
 const DELTAS = Number(process.env.VELTA_BENCH_DELTAS || 200_000);
-const TURNS = Number(process.env.VELTA_BENCH_TURNS || 5);
+const TURNS = Number(process.env.VELTA_BENCH_TURNS || 11);
 
 /** What each thread makes for itself; its text is sent to the workers. */
 function tools() {

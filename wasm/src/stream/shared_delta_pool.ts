@@ -73,6 +73,8 @@ export interface PoolDrainOptions extends PoolFlushOptions {
 }
 
 const BATCH = 4096;
+/** Records. */
+const AHEAD = 12;
 const FLUSH_OPTIONS = ['column', 'stream', 'batchSize'];
 
 /**
@@ -94,6 +96,8 @@ export class SharedDeltaPool {
     #last: number;
     #isClosed = false;
     #isFlushing = false;
+    /** Of no meaning: it keeps the loads ahead from being left out. */
+    #asked = 0;
 
     /**
      * @param capacity - bytes; rounded up to a power of two, at least 4096. A delta may take half of it.
@@ -387,18 +391,26 @@ export class SharedDeltaPool {
         return taken;
     }
 
-    /** Where, within a run, the batch that begins at `from` ends. What the other end wrote is not trusted. */
+    /**
+     * Where, within a run, the batch that begins at `from` ends. What the other end wrote is not trusted. Each record
+     * says where the next one is, so every look would wait for memory that the other thread has just written: what will
+     * be looked at, if records go on as long as this one, is asked for ahead.
+     */
     #batchEnd(run: Run, from: number, batchSize: number): number {
         if (!Number.isSafeInteger(batchSize) || batchSize < 1) {
             throw invalid(`batchSize is a whole number from 1, not ${describe(batchSize)}`);
         }
         const { u32 } = this.#views;
         let end = from;
+        let ahead = 0;
         for (let i = 0; i < batchSize && end < run.bytes; i++) {
             const left = run.bytes - end;
             if (left < HEAD_BYTES) throw corruptRecord(end, 'is cut off');
-            end += checkRecordBytes((u32[(run.at + end) >>> 2] as number) + 4, left, end);
+            const bytes = checkRecordBytes((u32[(run.at + end) >>> 2] as number) + 4, left, end);
+            if (AHEAD * bytes < left) ahead |= u32[(run.at + end + AHEAD * bytes) >>> 2] as number;
+            end += bytes;
         }
+        this.#asked = ahead;
         return end;
     }
 

@@ -219,17 +219,21 @@ static void put_numbers(struct record_buffer *buffer, const int64_t *numbers, co
     }
 }
 
+/* The bytes of the texts from `first` to `end`. Where all are empty there may be no data. */
+static void put_text_bytes(struct record_buffer *buffer, const struct column_values *values, size_t first, size_t end) {
+    size_t size_bytes = (size_t)(values->offsets[end] - values->offsets[first]);
+    if (size_bytes == 0) return;
+    put_bytes(&buffer->streams[STREAM_TEXT], (const uint8_t *)values->data + values->offsets[first], size_bytes);
+}
+
 static void put_texts(struct record_buffer *buffer, const struct column_values *values, size_t count) {
-    struct record_bytes *text = &buffer->streams[STREAM_TEXT];
-    const uint8_t *bytes = values->data;
     for (size_t i = 0; i < count; i++) {
         if (!is_valid(values, i)) continue;
-        size_t size_bytes = (size_t)(values->offsets[i + 1] - values->offsets[i]);
-        put_varint(&buffer->streams[STREAM_INDEX], size_bytes);
-        if (values->valid != NULL) put_bytes(text, bytes + values->offsets[i], size_bytes);
+        put_varint(&buffer->streams[STREAM_INDEX], (size_t)(values->offsets[i + 1] - values->offsets[i]));
+        if (values->valid != NULL) put_text_bytes(buffer, values, i, i + 1);
     }
     if (values->valid == NULL && count > 0) {
-        put_bytes(text, bytes + values->offsets[0], (size_t)(values->offsets[count] - values->offsets[0]));
+        put_text_bytes(buffer, values, 0, count);
     }
 }
 
@@ -262,10 +266,6 @@ static void put_bits(struct record_buffer *buffer, const struct column_values *v
     if (pending_bits > 0) bits->bytes[bits->size_bytes++] = (uint8_t)pending;
 }
 
-static bool is_all_null(const struct column_values *values) {
-    return values->data == NULL && values->valid == NULL;
-}
-
 static size_t fixed_width(const struct velta_column *spec, const struct column_values *values) {
     if (spec->type == VELTA_FLOAT) return sizeof(double);
     size_t element = values->element == VELTA_F16 ? sizeof(uint16_t) : sizeof(float);
@@ -280,7 +280,7 @@ static enum record_stream fixed_stream(const struct velta_column *spec, const st
 static void room_for_values(struct record_room *room, const struct velta_column *spec,
                             const struct column_values *values, uint64_t count) {
     room->bytes[STREAM_HEAD] += 3;
-    if (is_all_null(values)) return;
+    if (column_all_null(values)) return;
     if (values->valid != NULL) room->bytes[STREAM_BITS] += (count + 7) / 8;
     switch (spec->type) {
     case VELTA_INT:
@@ -303,7 +303,7 @@ static void room_for_values(struct record_room *room, const struct velta_column 
 
 static void put_values(struct record_buffer *buffer, const struct velta_column *spec,
                        const struct column_values *values, size_t count) {
-    if (is_all_null(values)) {
+    if (column_all_null(values)) {
         put_head(buffer, RECORD_ALL_NULL);
         return;
     }

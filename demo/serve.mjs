@@ -4,11 +4,6 @@
  * Parquet file). Needs no more than Node. One range of a file is answered as RFC 9110 has it. The headers are those of
  * a careful site: nothing but the page's own files may run or be reached, and the page is isolated from others, which
  * is what lets threads share memory.
- *
- * usage: demo/serve.mjs [--package BUILD/package/dist] [--data BUILD/demo/data] [--port N] [--log] [--check]
- *   --port   8420, or the next free one; 0: any
- *   --log    a line for each file sent: the status, the bytes that were read of it, the path, the range asked for
- *   --check  start, fetch the page and what it needs first, and stop: exit code 0 when all is there
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -19,15 +14,34 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const demo = dirname(fileURLToPath(import.meta.url));
-const { values: options } = parseArgs({
-    options: {
+const usage = `usage: serve.mjs [--package BUILD/package/dist] [--data BUILD/demo/data] [--port N] [--log] [--check]
+  --port   8420, or the next free one; 0: any
+  --log    a line for each file sent: the status, the bytes that were read of it, the path, the range asked for
+  --check  start, fetch the page and what it needs first, and stop: exit code 0 when all is there`;
+
+/** What the command line asks for; ends the program where it cannot be understood, or asks for help. */
+function readOptions() {
+    const settings = {
         package: { type: 'string', default: join(demo, '..', 'build', 'package', 'dist') },
         data: { type: 'string', default: join(demo, '..', 'build', 'demo', 'data') },
         port: { type: 'string', default: '8420' },
         log: { type: 'boolean', default: false },
         check: { type: 'boolean', default: false },
-    },
-});
+        help: { type: 'boolean', short: 'h', default: false },
+    };
+    try {
+        const { values } = parseArgs({ options: settings });
+        if (!/^\d+$/.test(values.port) || Number(values.port) > 65_535) throw new Error(`no port: ${values.port}`);
+        if (!values.help) return values;
+        console.log(usage);
+    } catch ({ message }) {
+        console.error(`serve.mjs: ${message}\n${usage}`);
+        process.exit(2);
+    }
+    return process.exit(0);
+}
+
+const options = readOptions();
 
 const folders = [
     ['/velta/', resolve(options.package)],

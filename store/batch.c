@@ -10,9 +10,9 @@ static bool is_text(const struct velta_column *spec) {
     return spec->type == VELTA_STRING || spec->type == VELTA_BYTES;
 }
 
-/* Empty strings may come without bytes, so text is all NULL only without offsets too. */
-static bool all_null(const struct column_values *values) {
-    return !values->data && !values->offsets;
+/* Of checked values: without data only empty strings can be there, and they need bits that say so. */
+static bool all_null(const struct velta_column *spec, const struct column_values *values) {
+    return column_all_null(values) || (!values->data && !is_text(spec));
 }
 
 /* Bytes of one value; not for text. */
@@ -41,7 +41,7 @@ void *batch_allocate(struct arena *arena, size_t count, size_t element_bytes, st
 }
 
 uint64_t batch_bytes(const struct velta_column *spec, const struct column_values *values, size_t first, size_t count) {
-    if (all_null(values)) {
+    if (all_null(spec, values)) {
         return 0;
     }
     if (is_text(spec)) {
@@ -107,7 +107,7 @@ enum velta_status batch_gather(struct arena *arena, const struct velta_column *s
                                const uint32_t *chosen, size_t count, struct column_values *out,
                                struct velta_error *error) {
     *out = (struct column_values){.element = values->element};
-    if (all_null(values)) {
+    if (all_null(spec, values)) {
         return VELTA_OK;
     }
     if (is_text(spec)) {

@@ -291,7 +291,8 @@ int64_t velta_next_expiry(const velta_table *table, const uint32_t *rows, size_t
 
 /*
  * One column of a batch. data by type: int64_t (int, timestamp), double, uint8_t 0/1 (bool), bytes (string, bytes, with
- * offsets), float or uint16_t (vector as element says: rows x dimensions). NULL data with NULL valid: all NULL.
+ * offsets), float or uint16_t (vector as element says: rows x dimensions). NULL data, offsets and valid: all NULL.
+ * Texts that are all empty may come without data.
  */
 struct velta_values {
     const char *column;

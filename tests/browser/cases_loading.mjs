@@ -90,18 +90,23 @@ test('the server answers one range, and says what of the file it is', null, asyn
     assert.equal((await get({ Range: 'bytes=0-9', 'If-None-Match': etag })).answer.status, 304);
 });
 
-test('--check says whether the page is there, and ends', null, async () => {
-    const check = (folder, data) =>
-        spawnSync(
-            process.execPath,
-            [join(root, 'demo/serve.mjs'), '--check', ...['--package', folder], ...['--data', data]],
-            { encoding: 'utf8', timeout: 30_000 },
-        );
+test('--check says whether the page is there, --help how to ask; what is not understood is told', null, async () => {
+    const serve = (...given) =>
+        spawnSync(process.execPath, [join(root, 'demo/serve.mjs'), ...given], { encoding: 'utf8', timeout: 30_000 });
+    const check = (folder, data) => serve('--check', ...['--package', folder], ...['--data', data]);
     const good = check(dist, data);
     assert.equal(good.status, 0);
     assert.match(good.stdout, /http:\/\/localhost:\d+\//);
     assert.equal(check(await temporaryFolder(), data).status, 1);
     assert.equal(check(dist, await temporaryFolder()).status, 1);
+    const help = serve('--help');
+    assert.deepEqual([help.status, help.stderr], [0, '']);
+    assert.match(help.stdout, /^usage: [^]*--port/);
+    for (const wrong of [['--ports'], ['--port', 'x'], ['--port', '65536'], ['more']]) {
+        const { status, stdout, stderr } = serve(...wrong);
+        assert.deepEqual([status, stdout], [2, ''], wrong.join(' '));
+        assert.match(stderr, /^serve\.mjs: .*\nusage: /, wrong.join(' '));
+    }
 });
 
 // ---- the first visit

@@ -300,6 +300,44 @@ static void nulls_without_data_and_empty_texts(void **state) {
     end_world(&world);
 }
 
+/* What is not NULL, and what is, is the same in memory, in the log and in a batch that was sorted. */
+static void texts_without_data_are_logged(void **state) {
+    (void)state;
+    const char *path = test_path(test_folder(), "texts.velta");
+    struct velta_error error = {0};
+    velta *db;
+    velta_table *table;
+    const uint64_t none[1] = {0};
+    const struct velta_column columns[] = {{.name = "k", .type = VELTA_STRING, .primary_key = true},
+                                           {.name = "w", .type = VELTA_STRING, .required = true},
+                                           {.name = "b", .type = VELTA_BOOL}};
+    assert_ok(velta_open(path, NULL, &db, &error), &error);
+    assert_ok(velta_table_create(db, "t", columns, 3, &table, &error), &error);
+    struct velta_values empty[] = {{.column = "k", .offsets = (uint64_t[]){0, 0}},
+                                   {.column = "w", .offsets = (uint64_t[]){0, 0}}};
+    assert_ok(velta_insert(table, empty, 2, 1, NULL, NULL, &error), &error);
+    struct velta_values full[] = {{.column = "k", .data = "ab", .offsets = (uint64_t[]){0, 1, 2}},
+                                  {.column = "w", .data = "xy", .offsets = (uint64_t[]){0, 1, 2}},
+                                  {.column = "b", .data = (uint8_t[]){1, 1}}};
+    assert_ok(velta_insert(table, full, 3, 2, NULL, NULL, &error), &error);
+    struct velta_keys keys = {.text = "ba", .offsets = (uint64_t[]){0, 1, 2}};
+    /* Offsets of what is no text mean nothing. */
+    struct velta_values cleared[] = {{.column = "w", .offsets = (uint64_t[]){9, 9, 9}},
+                                     {.column = "b", .offsets = (uint64_t[]){0, 1, 2}, .valid = none}};
+    assert_ok(velta_update(table, &keys, 2, cleared, 2, NULL, &error), &error);
+    for (int turn = 0; turn < 2; turn++) {
+        for (uint32_t row = 0; row < 3; row++) {
+            assert_false(is_null(table, row, "w"));
+            assert_true(is_null(table, row, "b"));
+        }
+        assert_ok(velta_close(db, &error), &error);
+        assert_ok(velta_open(path, NULL, &db, &error), &error);
+        assert_ok(velta_table_find(db, "t", &table, &error), &error);
+    }
+    assert_verifies(db);
+    assert_ok(velta_close(db, &error), &error);
+}
+
 /* ---- refusals */
 
 static void odd_batches(void **state) {
@@ -652,6 +690,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices_may_begin_anywhere),
         cmocka_unit_test(nulls_without_data_and_empty_texts),
+        cmocka_unit_test(texts_without_data_are_logged),
         cmocka_unit_test(odd_batches),
         cmocka_unit_test(odd_deltas),
         cmocka_unit_test(deltas_at_the_largest_float),

@@ -110,13 +110,16 @@ describe('live search', () => {
     it('keeps an interval between searches', async () => {
         const seen = follow([0, 0], { k: 1, interval: 60 });
         await tick();
+        const begin = performance.now();
         for (let i = 0; i < 10; i++) {
             table.update(1, { v: [0, i / 100] });
             await wait(2);
         }
+        /* The first, the last, and one for each interval that the changes took: a busy machine is slow. */
+        const most = 3 + Math.floor((performance.now() - begin) / 60);
         await until(() => seen.answers.length > 1);
         await wait(150);
-        expect(seen.searches).to.be.within(2, 4);
+        expect(seen.searches).to.be.within(2, most);
     });
 
     it('changes when rows of the answer expire', async () => {

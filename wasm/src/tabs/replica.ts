@@ -196,9 +196,12 @@ export class Replica {
             const piece = await this.#ask(leader, copy);
             if (leader !== this.#leader) return;
             if (piece === null) {
-                await this.#read(copy);
-                this.#isSettled = leader === this.#leader;
-                if (this.#isSettled) this.#tell(true);
+                if (!copy.isRead) {
+                    await this.#read(copy); /* meanwhile more may have been told: asks again */
+                    continue;
+                }
+                this.#isSettled = true;
+                this.#tell(true);
                 return;
             }
             if (piece !== undefined && (await this.#take(copy, piece))) continue;
@@ -242,7 +245,6 @@ export class Replica {
 
     /** Sends the reads to a copy that has all that this tab was told. */
     async #read(copy: Copy): Promise<void> {
-        if (copy.isRead) return;
         this.line.pause();
         await this.line.use(copy.connection, copy.database);
         copy.isRead = true;

@@ -3,7 +3,7 @@
  * lost or wrong, the store is compacted, changes hands, or its tab closes. tabs_shared.mjs has tabs of their own.
  */
 import { expect } from 'chai';
-import { deleteDatabase, init, key, openShared, vector } from 'velta';
+import { deleteDatabase, encodeRecords, init, key, openShared, vector } from 'velta';
 import { isNode, only, temporaryName } from '../support/harness.js';
 import { errorOf } from '../support/random.js';
 
@@ -163,7 +163,7 @@ for (const storage of ['opfs', 'indexeddb']) {
             const a = await first.table('t', SCHEMA);
             await a.insert({ id: 0, n: 0 });
             const isOfCopy = ({ snapshot, kind, method }) =>
-                snapshot !== undefined || `${kind}.${method}` === 'Log.follow' || `${kind}.${method}` === 'Database.table';
+                snapshot !== undefined || ['Log.follow', 'Database.table'].includes(`${kind}.${method}`);
             const { restore } = watchWorkers((message) => isOfCopy(message) && wait(100));
             try {
                 const second = await follower();
@@ -177,6 +177,28 @@ for (const storage of ['opfs', 'indexeddb']) {
                 };
                 await until(async () => (await writeAndRead(), second.isReplica), 'a new copy');
                 await writeAndRead();
+            } finally {
+                restore();
+            }
+        });
+
+        it('have what an error told, and what a call did before it failed', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            const { restore } = watchWorkers(({ kind, method }) => kind === 'Log' && method === 'follow' && wait(100));
+            try {
+                const second = await follower();
+                const b = await second.table('t');
+                await a.insert({ id: 1, n: 1, v: [0, 0] });
+                expect((await errorOf(() => b.insert({ id: 1, n: 2 }))).code).to.equal('EXISTS');
+                expect(await b.get(1, { columns: ['n'] })).to.deep.equal({ n: 1 });
+                const operation = { type: 'offset', amount: 1 };
+                const records = encodeRecords([1, 2].map((id) => ({ key: id, operation })));
+                const moved = async (amount) => (await b.get(1, { columns: ['v'] })).v[0] === amount;
+                expect((await errorOf(() => b.applyRecords(records, { batchSize: 1 }))).code).to.equal('NOT_FOUND');
+                expect(await moved(1)).to.equal(true);
+                expect((await errorOf(() => a.applyRecords(records, { batchSize: 1 }))).code).to.equal('NOT_FOUND');
+                await until(() => moved(2), 'what another tab did before it failed');
             } finally {
                 restore();
             }
@@ -250,6 +272,28 @@ for (const storage of ['opfs', 'indexeddb']) {
             await a.insert({ id: 3, v: [1, 0] });
             await wait(50);
             expect(changes).to.have.length(2);
+        });
+
+        it('have what watches of the leader tell', async () => {
+            const first = await member();
+            const a = await first.table('t', SCHEMA);
+            const { restore } = watchWorkers(({ kind, method }) => kind === 'Log' && method === 'follow' && wait(100));
+            try {
+                const second = await follower();
+                const b = await second.table('t');
+                await first.compact();
+                let id = 0;
+                await until(async () => (await b.insert({ id: ++id, n: id }), !second.isReplica), 'no copy');
+                const found = [];
+                const read = async ({ kind }) => found.push([kind, await b.get(id, { columns: ['n'] })]);
+                await b.watch((change) => void read(change));
+                await until(() => second.isReplica, 'a new copy');
+                await a.insert({ id: ++id, n: id });
+                await until(() => found.length === 1, 'the change');
+                expect(found).to.deep.equal([['insert', { n: id }]]);
+            } finally {
+                restore();
+            }
         });
 
         it('notice messages that are wrong, old, or missing', async () => {

@@ -288,7 +288,7 @@ export class Connection implements Line {
                 break;
             case 'error':
                 this.#callbacks.delete(id);
-                this.#settle(id)?.reject(VeltaError.fromJSON(message['error'] as VeltaErrorData));
+                this.#fail(id, VeltaError.fromJSON(message['error'] as VeltaErrorData), message['at']);
                 break;
             case 'moved':
                 this.#callbacks.delete(id);
@@ -301,7 +301,7 @@ export class Connection implements Line {
                 this.#progress(id, message['done'] as number, message['total'] as number);
                 break;
             case 'event':
-                this.#callbacks.get(id)?.(...(message['value'] as unknown[]), ...failureOf(message['error']));
+                this.#tell(id, [...(message['value'] as unknown[]), ...failureOf(message['error'])], message['at']);
                 break;
         }
     }
@@ -309,7 +309,7 @@ export class Connection implements Line {
     #succeed(id: number, value: unknown, at: unknown): void {
         const call = this.#settle(id);
         if (call === undefined) return;
-        const reached = at === undefined ? undefined : this.#listener.reach?.(at);
+        const reached = this.#reach(at);
         const stop = (): void => {
             if (this.#callbacks.delete(id) && this.#ended === undefined) {
                 this.#post({ type: 'unwatch', id } as ClientBody);
@@ -317,6 +317,23 @@ export class Connection implements Line {
         };
         const result = call.packed.callback === undefined ? value : stop;
         call.resolve(reached === undefined ? result : reached.then(() => result));
+    }
+
+    #fail(id: number, error: VeltaError, at: unknown): void {
+        const call = this.#settle(id);
+        const reached = this.#reach(at);
+        if (reached === undefined) call?.reject(error);
+        else void reached.then(() => call?.reject(error));
+    }
+
+    #tell(id: number, values: unknown[], at: unknown): void {
+        const reached = this.#reach(at);
+        if (reached === undefined) this.#callbacks.get(id)?.(...values);
+        else void reached.then(() => this.#callbacks.get(id)?.(...values));
+    }
+
+    #reach(at: unknown): Promise<void> | undefined {
+        return at === undefined ? undefined : this.#listener.reach?.(at);
     }
 
     #progress(id: number, done: number, total: number): void {

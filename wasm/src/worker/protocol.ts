@@ -321,7 +321,13 @@ export type ServerMessage =
           readonly value: HandleValue;
           readonly at?: Uint8Array | undefined;
       }
-    | { readonly velta: number; readonly type: 'error'; readonly id: number; readonly error: ErrorValue }
+    | {
+          readonly velta: number;
+          readonly type: 'error';
+          readonly id: number;
+          readonly error: ErrorValue;
+          readonly at?: Uint8Array | undefined;
+      }
     /** The call was not made: the store has left this worker. */
     | { readonly velta: number; readonly type: 'moved'; readonly id: number }
     /** The store is about to leave this worker: make no more calls. */
@@ -341,6 +347,7 @@ export type ServerMessage =
           readonly value: readonly unknown[];
           /** One more, which is not cloned as it is. */
           readonly error?: ErrorValue;
+          readonly at?: Uint8Array | undefined;
       };
 
 /** The name of the lock that a session holds in the worker: whoever gets it later knows that the worker is gone. */

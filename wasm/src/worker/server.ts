@@ -18,7 +18,7 @@ import { init, type InitOptions, moduleInfo } from '../module.js';
 import { open, openShareable, restoreOwn } from '../storage/open.js';
 import { Table } from '../table.js';
 import { Hub } from '../tabs/hub.js';
-import { Replication } from '../tabs/replication.js';
+import { type Position, Replication } from '../tabs/replication.js';
 import {
     type AttachMessage,
     type CallMessage,
@@ -148,19 +148,25 @@ export class Session {
 
     async call(message: CallMessage): Promise<void> {
         const { id, kind, method } = message;
+        const isWriting = WRITING.has(`${kind}.${method}`);
         try {
             if (method === 'close' && this.#hub !== undefined) await this.#hub.retire();
             let result = this.#invoke(message);
             if (result instanceof Promise) result = await result;
-            const isWriting = WRITING.has(`${kind}.${method}`);
-            if (this.#strict && isWriting) await databaseOf(this.#root)?.durable();
-            if (isWriting) this.#publisher?.publish();
+            if (isWriting) await this.#commit();
             this.#answer(id, result, kind !== 'Log');
         } catch (error) {
-            this.#fail(id, error);
+            if (isWriting) await this.#commit().catch(() => undefined); /* what it did before it failed stays */
+            this.#fail(id, error, kind !== 'Log');
         } finally {
             this.#running.delete(id);
         }
+    }
+
+    /** Waits until a change is durable, if it is to be, and tells the copies of it. */
+    async #commit(): Promise<void> {
+        if (this.#strict) await databaseOf(this.#root)?.durable();
+        this.#publisher?.publish();
     }
 
     /** A message of the session, after the one that began it. */
@@ -252,7 +258,11 @@ export class Session {
             decoded[callback] = (...value: unknown[]) => {
                 const last = value.at(-1);
                 const error = last instanceof VeltaError ? { error: errorValue(value.pop()) } : {};
-                this.#post({ velta: this.#number, type: 'event', id, value, ...error });
+                const tell = (): void =>
+                    this.#post({ velta: this.#number, type: 'event', id, value, ...error, ...this.#at(true) });
+                /* Changes are told within the engine's call, which does not say where it stands until it is over. */
+                if (this.#follows) queueMicrotask(tell);
+                else tell();
             };
         }
         const options = progress ?? signal;
@@ -285,8 +295,7 @@ export class Session {
 
     #answer(id: number, result: unknown, isOfStore = false): void {
         const velta = this.#number;
-        const position = this.#follows && isOfStore ? this.#publisher?.position() : undefined;
-        const at = position === undefined ? {} : { at: position };
+        const at = this.#at(isOfStore);
         if (typeof result === 'function') {
             this.#watches.set(id, result as () => void);
             this.#post({ velta, type: 'result', id, value: undefined, ...at });
@@ -295,6 +304,12 @@ export class Session {
         } else {
             this.#port.post({ velta, type: 'result', id, value: result, ...at }, transferable(result));
         }
+    }
+
+    /** Where the store stands, for a tab that has a copy of it. */
+    #at(isOfStore: boolean): { readonly at?: Position } {
+        const position = this.#follows && isOfStore ? this.#publisher?.position() : undefined;
+        return position === undefined ? {} : { at: position };
     }
 
     #refer(object: object): HandleValue {
@@ -308,8 +323,8 @@ export class Session {
         if (!this.#ended) this.#port.post(message, []);
     }
 
-    #fail(id: number, error: unknown): void {
-        this.#post({ velta: this.#number, type: 'error', id, error: errorValue(error) });
+    #fail(id: number, error: unknown, isOfStore = false): void {
+        this.#post({ velta: this.#number, type: 'error', id, error: errorValue(error), ...this.#at(isOfStore) });
     }
 }
 

@@ -229,6 +229,44 @@ for (const storage of ['opfs', 'indexeddb']) {
             }
         });
 
+        it('give what the leader before has told when it is gone', async () => {
+            const worker = new Worker(workerScript, { type: 'module' });
+            const first = await member({ worker });
+            const a = await first.table('t', SCHEMA);
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            let held;
+            const isOfCopy = ({ kind, method }) => ['Log.follow', 'Database.table'].includes(`${kind}.${method}`);
+            const { restore } = watchWorkers((message) => held !== undefined && isOfCopy(message) && (++held, later));
+            try {
+                const second = await follower();
+                const b = await second.table('t');
+                held = 0;
+                await first.compact();
+                let id = 0;
+                await until(async () => (await b.insert({ id: ++id, n: id }), !second.isReplica), 'no copy');
+                await until(() => held > 0, 'a copy on its way');
+                await a.insert({ id: ++id, n: id });
+                const told = [];
+                const stop = b.watch(({ kind }) => told.push(kind));
+                const table = second.table('t');
+                await wait(100);
+                worker.terminate();
+                await until(() => second.isLeader, 'the store in the other tab');
+                letGo();
+                const c = await table;
+                const stopped = await stop;
+                await c.insert({ id: ++id, n: id });
+                expect(await b.all().count()).to.equal(id);
+                await until(() => told.length > 0, 'the change');
+                expect(told).to.deep.equal(['insert']);
+                stopped();
+            } finally {
+                letGo();
+                restore();
+            }
+        });
+
         it('hear only who has the store', async () => {
             const first = await member();
             const a = await first.table('t', SCHEMA);

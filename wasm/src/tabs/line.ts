@@ -122,8 +122,9 @@ export class SharedLine implements Line {
             root.connection = connection;
             root.handle = database.handle;
         }
-        for (const held of [...this.#held.values()]) await this.#hadAgain(held, connection, database.handle);
-        for (const watch of [...this.#watches]) await this.#watchAgain(watch, connection);
+        for (const held of [...this.#held.values()]) await this.#hadAgain(held, connection);
+        /* Also those that come meanwhile. */
+        for (const watch of this.#watches) await this.#watchAgain(watch, connection);
         if (connection.ended === undefined && this.#ended === undefined) {
             this.#current = connection;
             for (const call of this.#queue.splice(0)) this.#take(call);
@@ -131,11 +132,12 @@ export class SharedLine implements Line {
         return { ...database, handle: 1 };
     }
 
-    async #hadAgain(held: Held, connection: Connection, database: number): Promise<void> {
+    async #hadAgain(held: Held, connection: Connection): Promise<void> {
         if (held.again === undefined || connection.ended !== undefined) return;
         const [method, ...args] = held.again;
+        const database = this.#held.get(1) as Held;
         try {
-            const found = await connection.call('Database', database, method, args);
+            const found = await connection.call('Database', database.handle, method, args);
             held.handle = (found as Reference).value.handle;
             held.connection = connection;
             held.failure = undefined;
@@ -147,9 +149,12 @@ export class SharedLine implements Line {
     async #watchAgain(watch: Watch, connection: Connection): Promise<void> {
         const { kind, handle, method, packed } = watch.call;
         const held = this.#held.get(handle);
+        if (held !== undefined && isLate(held, connection)) await this.#hadAgain(held, connection);
         if (held?.connection !== connection || connection.ended !== undefined) return;
         try {
-            watch.stop = (await connection.send(kind, held.handle, method, packed)) as () => void;
+            const stop = (await connection.send(kind, held.handle, method, packed)) as () => void;
+            if (this.#watches.has(watch)) watch.stop = stop;
+            else stop();
         } catch {
             /* What it watched is gone, or the connection: then the next one begins it again. */
         }
@@ -176,6 +181,10 @@ export class SharedLine implements Line {
             return;
         }
         const held = this.#held.get(call.handle);
+        if (held !== undefined && isLate(held, connection)) {
+            void this.#hadAgain(held, connection).then(() => this.#take(call));
+            return;
+        }
         if (held === undefined || held.connection !== connection) {
             call.reject(held?.failure ?? gone(call.kind));
             return;
@@ -203,6 +212,8 @@ export class SharedLine implements Line {
         } else if (call.packed.callback !== undefined) {
             const watch = { call, stop: value as () => void };
             this.#watches.add(watch);
+            const current = this.#current;
+            if (current !== undefined && current !== connection) void this.#watchAgain(watch, current);
             call.resolve(() => {
                 if (this.#watches.delete(watch)) watch.stop();
             });
@@ -225,6 +236,11 @@ export class SharedLine implements Line {
             this.#take(call);
         }
     }
+}
+
+/** The answer that gave it was kept back (Connection) until the line had gone on with another connection. */
+function isLate(held: Held, connection: Connection): boolean {
+    return held.connection !== connection && held.again !== undefined && held.failure === undefined;
 }
 
 function nameOf({ kind, method }: Waiting): string {

@@ -279,9 +279,13 @@ class LiveSearch {
         if (next === Infinity) return;
         const wait = Math.min(LONGEST_MS, Math.max(LEAST_WAIT_MS, next - this.#database.now()));
         this.#expiry = later(() => {
-            if (this.#database.now() < next) {
-                this.#awaitExpiry();
-                return;
+            try {
+                if (this.#database.now() < next) {
+                    this.#awaitExpiry();
+                    return;
+                }
+            } catch {
+                // What fails here, as the caller's clock may, is told when it fails the search.
             }
             this.#spoil();
             this.#plan();

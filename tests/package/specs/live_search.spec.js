@@ -155,6 +155,26 @@ describe('live search', () => {
         await other.close();
     });
 
+    it('passes on that the clock fails when a row might expire', async () => {
+        let isBroken = false;
+        const now = () => {
+            if (isBroken) throw new Error('no clock');
+            return 1_000;
+        };
+        const other = createDatabase({ autoIndex: false, now });
+        const rows = other.table('t', { id: key('int'), v: vector(1) });
+        rows.insert([{ id: 1, v: [1] }]);
+        rows.expireAt([1], [1_020]);
+        const seen = [];
+        rows.watch([1], { k: 1 }, (_, error) => seen.push(error?.message));
+        await tick();
+        isBroken = true;
+        await until(() => seen.length === 2);
+        expect(seen[1]).to.match(/no clock/);
+        isBroken = false;
+        await other.close();
+    });
+
     it('follows rows that compaction renumbers', async () => {
         const rows = [];
         table.watch([9, 0], { k: 1 }, ([{ row }]) => rows.push(row));

@@ -97,6 +97,38 @@ describe('a pool in one thread', () => {
         expect(db.getVector('a')[0]).to.equal(86);
     });
 
+    it('is written to in the order of the calls, also where these wait', async () => {
+        const db = vectors('a');
+        const pool = new SharedDeltaPool(4096, { shared: false });
+        for (let i = 0; i < 84; i++) pool.writeDelta(offset('a', 1));
+        const big = { ...offset('a', 1), metadata: { text: 'x'.repeat(100) } };
+        const controller = new AbortController();
+        const { signal } = controller;
+        const writing = [pool.write(big), pool.write(offset('a', 1), { signal }), pool.write(offset('a', 1))];
+        controller.abort();
+        await rejected('CANCELLED', /signal/, writing[1]);
+        pool.flush(db);
+        expect(await Promise.all([writing[0], writing[2]])).to.deep.equal([85, 86]);
+        // Both were called when there was room for one.
+        pool.flush(db);
+        for (let i = 0; i < 84; i++) pool.writeDelta(offset('a', 1));
+        const two = [pool.write(offset('a', 1)), pool.write(offset('a', 1))];
+        expect(await two[0]).to.equal(171);
+        pool.flush(db);
+        expect(await two[1]).to.equal(172);
+        const waiting = [1, 2, 3].map(() => pool.waitForRoom(2048).then(() => pool.flush(db)));
+        await Promise.all(waiting);
+        expect(db.getVector('a')[0]).to.equal(172);
+    });
+
+    it('has no number behind the last', () => {
+        const pool = new SharedDeltaPool(4096, { shared: false });
+        const last = Number.MAX_SAFE_INTEGER;
+        expect(pool.writeDelta({ ...offset('a', 1), sequence: last })).to.equal(last);
+        thrown('INVALID', /no sequence number/, () => pool.writeDelta(offset('a', 1)));
+        expect(pool.flush(vectors('a'))).to.equal(1);
+    });
+
     it('keeps a batch that is refused, whole', () => {
         const db = vectors('a');
         const pool = new SharedDeltaPool();
@@ -248,6 +280,33 @@ describe('a pool between threads, by messages', () => {
         };
         await rejected('CLOSED', /takes no more|ended/, write());
         await thread.end();
+    });
+
+    it('gives the consumer what was written before the end', async () => {
+        const db = vectors('a');
+        const pool = new SharedDeltaPool(4096, { shared: false });
+        const draining = SharedDeltaPool.from(pool.otherEnd().end).drain(db);
+        const written = pool.write(offset('a', 1));
+        pool.end();
+        expect([await written, await draining, db.getVector('a')[0]]).to.deep.equal([1, 1, 1]);
+    });
+
+    it('is looked at by the producer without taking anything', async () => {
+        const db = vectors('a');
+        const pool = new SharedDeltaPool(4096, { shared: false });
+        const consumer = SharedDeltaPool.from(pool.otherEnd().end);
+        const draining = consumer.drain(db);
+        for (let i = 0; i < Math.floor(4096 / RECORD); i++) pool.writeDelta(offset('a', 1));
+        while (pool.applied < Math.floor(4096 / RECORD)) await new Promise((done) => setTimeout(done, 5));
+        pool.writeDelta(offset('a', 1)); // the ring begins anew
+        expect(pool.getBufferLen()).to.equal(RECORD);
+        expect(pool.getBufferPtr()).to.equal(64);
+        pool.end();
+        expect(await draining).to.equal(Math.floor(4096 / RECORD) + 1);
+        await new Promise((done) => setTimeout(done, 30));
+        expect(consumer.flush(db)).to.equal(0);
+        pool.close();
+        consumer.close();
     });
 
     it('does not trust the other end', async () => {

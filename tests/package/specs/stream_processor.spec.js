@@ -15,7 +15,7 @@ import {
     vector,
 } from 'velta';
 import { create, f32, offset } from '../support/deltas.js';
-import { isNode } from '../support/harness.js';
+import { isNode, only } from '../support/harness.js';
 import { rejected, thrown } from '../support/thrown.js';
 import { place } from '../support/workers.js';
 
@@ -205,6 +205,57 @@ describe('a DeltaStreamProcessor', () => {
         await again.close();
     });
 
+    it('hears of an abort also from a source that never waits', async () => {
+        const { db } = TARGETS['a DeltaVectorDB']();
+        db.applyDelta(create('a', zeros()));
+        const processor = new DeltaStreamProcessor(db);
+        const until = Date.now() + 5000;
+        async function* endless() {
+            while (Date.now() < until) yield offset('a', 1);
+        }
+        await rejected('CANCELLED', /signal/, processor.streamDeltas(endless(), { signal: AbortSignal.timeout(30) }));
+        expect(Date.now()).to.be.below(until);
+        const controller = new AbortController();
+        let left = 5000;
+        const next = () => Promise.resolve({ done: left-- === 0, value: offset('a', 1) });
+        const ready = { [Symbol.asyncIterator]: () => ({ next }) };
+        const options = { signal: controller.signal, onProgress: () => controller.abort() };
+        await rejected('CANCELLED', /signal/, processor.streamDeltas(ready, options));
+        expect(left).to.be.above(4000);
+    });
+
+    const node = only('node', 'garbage is collected on demand in Node');
+    node.it('keeps no delta that was applied', async () => {
+        const { setFlagsFromString } = await import('node:v8');
+        const { runInNewContext } = await import('node:vm');
+        setFlagsFromString('--expose-gc');
+        const collect = runInNewContext('gc');
+        const { db } = TARGETS['a DeltaVectorDB']();
+        let kept = 0;
+        async function* source() {
+            const seen = [];
+            for (const delta of deltas(300)) {
+                const own = { ...delta };
+                seen.push(new WeakRef(own));
+                yield own;
+            }
+            await later(20);
+            collect();
+            kept = seen.filter((delta) => delta.deref() !== undefined).length;
+        }
+        const { signal } = new AbortController();
+        await new DeltaStreamProcessor(db).streamDeltas(source(), { signal });
+        expect(kept).to.be.below(10);
+    });
+
+    it('goes on with its numbers behind a block of no records', async () => {
+        const { db } = TARGETS['a DeltaVectorDB']();
+        const processor = new DeltaStreamProcessor(db, 4096, { stream: 's' });
+        await processor.streamDeltas(deltas(3));
+        await processor.streamDeltas([new Uint8Array(0), offset('a', 1)], { first: 4 });
+        expect([await processor.position(), db.getVector('a')[0]]).to.deep.equal([4, 3]);
+    });
+
     it('refuses what it cannot use', async () => {
         const { db } = TARGETS['a DeltaVectorDB']();
         thrown('TYPE', /DeltaVectorDB or a Table/, () => new DeltaStreamProcessor({}));
@@ -213,7 +264,9 @@ describe('a DeltaStreamProcessor', () => {
         thrown('INVALID', /no option/, () => new DeltaStreamProcessor(db, 4096, { name: 'x' }));
         const processor = new DeltaStreamProcessor(db);
         await rejected('INVALID', /has a name/, processor.position());
-        await rejected('TYPE', /iterable/, processor.streamDeltas({}));
+        for (const source of [{}, null, undefined, 'abc', 5]) {
+            await rejected('TYPE', /iterable/, processor.streamDeltas(source));
+        }
         await rejected('INVALID', /batchSize/, processor.streamDeltas([], { batchSize: 0 }));
         await rejected('INVALID', /maxDelay/, processor.streamDeltas([], { maxDelay: -1 }));
         await rejected('INVALID', /first|sequence/, processor.streamDeltas([], { first: 0 }));

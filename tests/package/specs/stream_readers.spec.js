@@ -77,6 +77,14 @@ describe('NDJSON', () => {
         });
     });
 
+    it('hears of an abort while an iterable is silent', async () => {
+        const controller = new AbortController();
+        const silent = { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) };
+        const reading = all(readNdjson(silent, { signal: controller.signal }));
+        setTimeout(() => controller.abort(), 5);
+        await rejected('CANCELLED', /signal/, reading);
+    });
+
     it('is refused at the line that is none, behind the lines before', async () => {
         const bad = [
             ['{', /line 3 is no JSON/],
@@ -271,6 +279,32 @@ describe('a WebSocket', () => {
         await rejected('IO', /closed before/, all(readWebSocket(gone)));
         thrown('INVALID', /no option/, () => readWebSocket(new FakeSocket(), { most: 1 }));
     });
+
+    it('is closed when it is left before its first message, or between two', async () => {
+        const unread = new FakeSocket();
+        await readWebSocket(unread).return();
+        expect(unread.closed).to.deep.equal([1000]);
+        const db = new DeltaVectorDB({ dimensions: 2, autoIndex: false });
+        const processor = new DeltaStreamProcessor(db);
+        const late = new FakeSocket();
+        const aborted = processor.streamDeltas(readWebSocket(late), { signal: AbortSignal.abort() });
+        await rejected('CANCELLED', /signal/, aborted);
+        expect(late.closed).to.deep.equal([1000]);
+        const quiet = new FakeSocket();
+        const controller = new AbortController();
+        const streaming = processor.streamDeltas(readWebSocket(quiet), { signal: controller.signal });
+        setTimeout(() => controller.abort(), 5);
+        await rejected('CANCELLED', /signal/, streaming);
+        expect(quiet.closed).to.deep.equal([1000]);
+    });
+
+    it('may not send messages without end that say nothing', async () => {
+        const socket = new FakeSocket();
+        const reading = readWebSocket(socket, { maxWaiting: 1000 });
+        for (let i = 0; i < 20; i++) socket.say('');
+        expect(socket.closed).to.deep.equal([4009]);
+        expect((await until(reading)).error.code).to.equal('LIMIT');
+    });
 });
 
 /** A server of events: answers the requests one after the other, and notes what they asked. */
@@ -288,6 +322,31 @@ function eventServer(...answers) {
 const event = (id, delta) => `id: ${id}\ndata: ${JSON.stringify(delta, plain)}\n\n`;
 
 describe('server-sent events', () => {
+    it('have ends of lines that are cut anywhere, by nothing too', async () => {
+        const data = `data: ${JSON.stringify(scale('a', 2))}`;
+        const body = new ReadableStream({
+            start(controller) {
+                for (const text of ['id: 5\r', '', `\n${data}\r`, '\n\r\n']) controller.enqueue(encode(text));
+                controller.close();
+            },
+        });
+        const { fetch } = eventServer({ body });
+        const [delta] = await all(readEvents('https://example.test/', { fetch }));
+        expect(delta).to.deep.equal({ ...scale('a', 2), sequence: 5 });
+    });
+
+    it('may have ids of any characters', async () => {
+        const { fetch, asked } = eventServer({ body: event('ä€', scale('a', 2)) });
+        await all(readEvents('https://example.test/', { fetch }));
+        const bytes = Uint8Array.from(new Headers({ id: asked[1] }).get('id'), (byte) => byte.charCodeAt(0));
+        expect(new TextDecoder().decode(bytes)).to.equal('ä€');
+    });
+
+    it('are of so many lines at most', async () => {
+        const { fetch } = eventServer({ body: 'data:\n'.repeat(200) });
+        await rejected('CORRUPT', /longer than 100/, all(readEvents('https://example.test/', { fetch, largest: 100 })));
+    });
+
     it('go on behind the last event when the connection ends', async () => {
         const random = randomFrom(4);
         const body = (text) => streamOf(encode(text), random);

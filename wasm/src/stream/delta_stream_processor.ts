@@ -8,7 +8,7 @@
 import { DeltaVectorDB } from '../delta_vector_db.js';
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import type { AppliedRecords } from './apply_records.js';
-import { checkIsSignal, checkSignal } from './chunks.js';
+import { AbortableWait, checkIsSignal, checkSignal, leave } from './chunks.js';
 import { type StreamDelta, checkSequence, corruptRecord, recordBytes } from './records.js';
 import { SharedDeltaPool } from './shared_delta_pool.js';
 import { type DeltaTarget, checkTarget, isLocal } from './target.js';
@@ -94,7 +94,8 @@ export class DeltaStreamProcessor {
      * applied first.
      * @returns the deltas done, those that the stream's position had passed included
      * @throws {VeltaError} of a delta that is refused, with the number of deltas before it as `offset`: its batch is
-     * not applied, those before it are. `CANCELLED`; `BUSY` while another stream runs; and what the source throws.
+     * not applied, those before it are. `CORRUPT` for a damaged record, `offset` being the byte where it begins in its
+     * batch. `CANCELLED`; `BUSY` while another stream runs; and what the source throws.
      */
     async streamDeltas(source: DeltaSource, options: StreamDeltasOptions = {}): Promise<number> {
         checkOptions('streamDeltas', options, ['batchSize', 'signal', 'onProgress', 'maxDelay', 'first']);
@@ -133,6 +134,10 @@ export class DeltaStreamProcessor {
     }
 }
 
+function noSource(source: unknown): VeltaError {
+    return new VeltaError('TYPE', `streamDeltas takes an iterable of deltas, not ${describe(source)}`);
+}
+
 function whole(name: string, value: number | undefined, otherwise: number): number {
     if (value === undefined) return otherwise;
     if (!Number.isSafeInteger(value) || value < 1) {
@@ -159,6 +164,8 @@ class StreamRun {
     /** Deltas taken from the source. */
     #total = 0;
     #next: number;
+    /** When the thread was left to others last. */
+    #turned = performance.now();
     #timer: ReturnType<typeof setTimeout> | undefined;
     /** The batch that is under way. */
     #sending: Promise<void> | undefined;
@@ -183,11 +190,11 @@ class StreamRun {
 
     async read(source: DeltaSource): Promise<number> {
         const { signal } = this.#options;
-        checkSignal(signal);
         try {
+            if (typeof source !== 'object' || source === null) throw noSource(source);
             if (Symbol.asyncIterator in source) await this.#readAsync(source);
             else if (Symbol.iterator in source) await this.#readSync(source);
-            else throw new VeltaError('TYPE', `streamDeltas takes an iterable of deltas, not ${describe(source)}`);
+            else throw noSource(source);
         } catch (error) {
             if (this.#failure === undefined && signal?.aborted !== true) await this.#flushAll().catch(() => undefined);
             await this.#sending?.catch(() => undefined);
@@ -199,41 +206,40 @@ class StreamRun {
     }
 
     async #readSync(source: Iterable<StreamDelta | Uint8Array>): Promise<void> {
-        let last = performance.now();
+        checkSignal(this.#options.signal);
         for (const item of source) {
             const waiting = this.#take(item);
             if (waiting === undefined) continue;
             await waiting;
-            if (performance.now() - last > TURN_MS) {
-                await new Promise((resolve) => setTimeout(resolve));
-                last = performance.now();
-            }
+            await this.#turn();
             checkSignal(this.#options.signal);
         }
+    }
+
+    /** Leaves the thread to others when it is time; undefined: it is not. */
+    #turn(): Promise<void> | undefined {
+        if (performance.now() - this.#turned <= TURN_MS) return undefined;
+        return new Promise((resolve) => {
+            setTimeout(() => {
+                this.#turned = performance.now();
+                resolve();
+            });
+        });
     }
 
     /** An abort ends the wait for the source, too. */
     async #readAsync(source: AsyncIterable<StreamDelta | Uint8Array>): Promise<void> {
         const { signal } = this.#options;
         const iterator = source[Symbol.asyncIterator]();
-        let stop: () => void = () => undefined;
-        const aborted = new Promise<'aborted'>((resolve) => {
-            stop = () => resolve('aborted');
-            signal?.addEventListener('abort', stop);
-        });
+        const wait = new AbortableWait(signal);
         let isEnded = false;
         try {
             for (;;) {
-                const pending = iterator.next();
-                const step = signal === undefined ? await pending : await Promise.race([pending, aborted]);
-                if (step === 'aborted') {
-                    pending.catch(() => undefined);
-                    checkSignal(signal);
-                    return;
-                }
+                checkSignal(signal);
+                const step = await wait.for(iterator.next());
                 isEnded = step.done === true;
                 if (isEnded) return;
-                const waiting = this.#take(step.value);
+                const waiting = this.#take(step.value) ?? this.#turn();
                 if (waiting !== undefined) await waiting;
                 this.#rethrow();
             }
@@ -241,9 +247,9 @@ class StreamRun {
             isEnded ||= !this.#isOwn(error);
             throw error;
         } finally {
-            signal?.removeEventListener('abort', stop);
+            wait.end();
             // A generator that is waiting for its source answers when that does: it is not waited for.
-            if (!isEnded) iterator.return?.()?.catch(() => undefined);
+            if (!isEnded) void leave(iterator);
         }
     }
 
@@ -296,7 +302,7 @@ class StreamRun {
             left = left.subarray(written);
             if (left.length > 0 || this.#waiting >= this.#options.batchSize) await this.#flush();
         }
-        this.#next = this.#pool.written + 1;
+        if (records.length > 0) this.#next = this.#pool.written + 1;
     }
 
     /** An error about one delta, as one about a place in the stream. */

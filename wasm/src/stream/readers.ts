@@ -21,7 +21,7 @@ export interface ReadDeltasOptions {
 /** Options of {@link readWebSocket}. */
 export interface ReadSocketOptions {
     readonly signal?: AbortSignal;
-    /** Bytes of messages that may wait to be taken. Default 4 MiB. */
+    /** Bytes of messages that may wait to be taken; each counts as at least 64. Default 4 MiB. */
     readonly maxWaiting?: number;
 }
 
@@ -52,6 +52,8 @@ export interface ReadEventsOptions {
 
 const LARGEST = 16 << 20;
 const WAITING = 4 << 20;
+/** What a message takes at least, however little it says. */
+const LEAST_BYTES = 64;
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 10_000;
 
@@ -260,8 +262,9 @@ class Inbox<T> {
     }
 
     /** False when there was no room: then it has ended with LIMIT, behind what is there. */
-    put(item: T, bytes: number): boolean {
+    put(item: T, size: number): boolean {
         if (this.#end !== undefined) return true;
+        const bytes = Math.max(size, LEAST_BYTES);
         if (this.#bytes + bytes > this.#most) {
             const text = `more than ${this.#most} bytes wait to be taken: the source is faster than the database`;
             this.end({ error: new VeltaError('LIMIT', text) });
@@ -310,7 +313,15 @@ export function readWebSocket(
     const inbox = new Inbox<string | ArrayBuffer>(positive('maxWaiting', options.maxWaiting, WAITING));
     socket.binaryType = 'arraybuffer';
     const ended = listenTo(socket, inbox, options.signal);
-    return messagesOf(inbox, ended);
+    const messages = messagesOf(inbox, ended);
+    const end = messages.return.bind(messages);
+    // A generator that was not begun, or waits, does not hear that it is left.
+    messages.return = (value: unknown) => {
+        inbox.end({});
+        ended();
+        return end(value);
+    };
+    return messages;
 }
 
 function listenTo(socket: SocketLike, inbox: Inbox<string | ArrayBuffer>, signal: AbortSignal | undefined): () => void {
@@ -452,7 +463,7 @@ async function connect(
             headers: {
                 ...options.headers,
                 Accept: 'text/event-stream',
-                ...(lastId === '' ? {} : { 'Last-Event-ID': lastId }),
+                ...(lastId === '' ? {} : { 'Last-Event-ID': headerOf(lastId) }),
             },
             cache: 'no-store',
             ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
@@ -468,6 +479,11 @@ async function connect(
     await body?.cancel().catch(() => undefined);
     const text = `${String(url)} answered ${status} ${type}, not with events`;
     throw status === 429 || status >= 500 ? retried(text) : new VeltaError('IO', text);
+}
+
+/** A text as a header takes it: a character for each byte of its UTF-8. */
+function headerOf(text: string): string {
+    return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join('');
 }
 
 async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
@@ -538,7 +554,7 @@ function readField(line: string, event: EventFields, state: EventState, fail: Fa
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (name === 'data') {
-        event.bytes += value.length;
+        event.bytes += value.length + 1; // and the end of its line
         if (event.bytes > state.largest) throw fail(`is longer than ${state.largest} bytes`);
         event.data.push(value);
     } else if (name === 'id' && !value.includes('\0')) {
@@ -568,10 +584,8 @@ async function* eventLines(
     let afterReturn = false;
     for await (const chunk of chunksOf(body, signal)) {
         text += decoder.decode(chunk, { stream: true });
-        if (afterReturn && text !== '') {
-            if (text.startsWith('\n')) text = text.slice(1);
-            afterReturn = false;
-        }
+        if (text === '') continue;
+        if (afterReturn && text.startsWith('\n')) text = text.slice(1);
         const lines = text.split(/\r\n|\r|\n/);
         afterReturn = text.endsWith('\r');
         text = lines.pop() as string;

@@ -302,6 +302,7 @@ export function withMemory<T>(make: () => T): T {
 
 /** The number of a delta after the one numbered `last`. @throws {VeltaError} INVALID @internal */
 export function nextSequence(last: number, brought: number): number {
+    if (last === Number.MAX_SAFE_INTEGER) throw invalid(`no sequence number follows ${last}`);
     if (brought === 0) return last + 1;
     if (brought <= last) throw invalid(`the sequence number ${brought} follows ${last}; they must ascend`);
     return brought;

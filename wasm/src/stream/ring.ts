@@ -142,8 +142,8 @@ export class Ring {
         return this.#waiting(Atomics.load(this.#words, WORD.head));
     }
 
-    #waiting(head: number): number {
-        const waiting = (head - Atomics.load(this.#words, WORD.tail)) >>> 0;
+    #waiting(head: number, tail = Atomics.load(this.#words, WORD.tail)): number {
+        const waiting = (head - tail) >>> 0;
         if (waiting > this.capacity || waiting % 8 !== 0) {
             throw new VeltaError('CORRUPT', 'the memory of the pool was written to by someone else');
         }
@@ -209,17 +209,31 @@ export class Ring {
     /** The records that wait, up to where the ring begins anew; null: none. @throws {VeltaError} CORRUPT */
     run(): Run | null {
         for (;;) {
-            const waiting = this.waiting;
-            if (waiting === 0) return null;
-            const at = Atomics.load(this.#words, WORD.tail) & this.#mask;
-            if (at + waiting < this.capacity) return { at, bytes: waiting };
-            const end = Atomics.load(this.#words, WORD.wrap);
-            if (end < at || end > this.capacity || end % 8 !== 0) {
-                throw new VeltaError('CORRUPT', 'the memory of the pool was written to by someone else');
-            }
-            if (end > at) return { at, bytes: end - at };
-            this.#advance(this.capacity - at);
+            const run = this.#look();
+            if (run === null || run.bytes > 0) return run;
+            this.#advance(this.capacity - run.at);
         }
+    }
+
+    /** As `run`, for either side: nothing is given back. @throws {VeltaError} CORRUPT */
+    peek(): Run | null {
+        const run = this.#look();
+        if (run === null || run.bytes > 0) return run;
+        return run.behind > 0 ? { at: 0, bytes: run.behind } : null;
+    }
+
+    /** A run of no bytes: what is left of the lap holds none. `behind` it are so many bytes of the next lap. */
+    #look(): (Run & { readonly behind: number }) | null {
+        const tail = Atomics.load(this.#words, WORD.tail);
+        const waiting = this.#waiting(Atomics.load(this.#words, WORD.head), tail);
+        if (waiting === 0) return null;
+        const at = tail & this.#mask;
+        if (at + waiting < this.capacity) return { at, bytes: waiting, behind: 0 };
+        const end = Atomics.load(this.#words, WORD.wrap);
+        if (end < at || end > this.capacity || end % 8 !== 0) {
+            throw new VeltaError('CORRUPT', 'the memory of the pool was written to by someone else');
+        }
+        return { at, bytes: end - at, behind: at + waiting - this.capacity };
     }
 
     /** Gives back the first `bytes` of the run. */

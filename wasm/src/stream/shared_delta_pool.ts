@@ -9,7 +9,7 @@
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import { dispose } from '../iterator.js';
 import type { ApplyRecordsOptions, AppliedRecords } from './apply_records.js';
-import { checkIsSignal, checkSignal } from './chunks.js';
+import { AbortableWait, checkIsSignal, checkSignal } from './chunks.js';
 import { Mirror } from './mirror.js';
 import {
     HEAD_BYTES,
@@ -96,6 +96,8 @@ export class SharedDeltaPool {
     #last: number;
     #isClosed = false;
     #isFlushing = false;
+    /** Those who write as soon as there is room, in their order; each is called when it is the first. */
+    readonly #writers: (() => void)[] = [];
     /** Of no meaning: it keeps the loads ahead from being left out. */
     #asked = 0;
 
@@ -170,13 +172,13 @@ export class SharedDeltaPool {
 
     /** Where in {@link buffer} the records that wait begin. */
     getBufferPtr(): number {
-        const run = this.#ring.run();
+        const run = this.#ring.peek();
         return RING_HEAD_BYTES + (run?.at ?? 0);
     }
 
     /** Bytes of the records that wait and lie one behind the other from there; 0: none waits. */
     getBufferLen(): number {
-        return this.#ring.run()?.bytes ?? 0;
+        return this.#ring.peek()?.bytes ?? 0;
     }
 
     /** The sequence number written last by this end; 0: none. */
@@ -232,7 +234,7 @@ export class SharedDeltaPool {
     }
 
     /**
-     * Writes one delta as soon as there is room.
+     * Writes one delta as soon as there is room, behind those that wait already.
      * @returns its sequence number
      * @throws {VeltaError} As {@link writeDelta}, but never `BUSY`; `CANCELLED`
      */
@@ -246,12 +248,13 @@ export class SharedDeltaPool {
         const copy = new RecordViews(memory, 0, bytes);
         const brought = record.sequence;
         record.write(copy, 0, brought);
-        await this.#room(bytes, options.signal);
-        const sequence = nextSequence(this.#last, brought);
-        copy.u32[2] = sequence;
-        copy.u32[3] = Math.floor(sequence / 4_294_967_296);
-        this.#copy(copy.u8, 0, bytes, sequence);
-        return sequence;
+        return this.#inRoom(bytes, options.signal, () => {
+            const sequence = nextSequence(this.#last, brought);
+            copy.u32[2] = sequence;
+            copy.u32[3] = Math.floor(sequence / 4_294_967_296);
+            this.#copy(copy.u8, 0, bytes, sequence);
+            return sequence;
+        });
     }
 
     /**
@@ -294,17 +297,30 @@ export class SharedDeltaPool {
         return ends;
     }
 
-    /** Resolves when there is room for a record of so many bytes. */
-    async #room(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    /** Does something in the moment when there is room for a record of so many bytes; at once where there is. */
+    async #inRoom<T>(bytes: number, signal: AbortSignal | undefined, act: () => T): Promise<T> {
         checkIsSignal(signal);
         const ready = (): boolean => this.#ring.stopped || this.#ring.reserve(bytes) >= 0;
-        while (!ready()) {
+        const writers = this.#writers;
+        const wait = new AbortableWait(signal);
+        let begin: () => void = () => undefined;
+        const begun = new Promise<void>((resolve) => (begin = resolve));
+        writers.push(begin);
+        try {
+            if (writers[0] !== begin) await wait.for(begun);
+            while (!ready()) {
+                checkSignal(signal);
+                await this.#ring.sleep('tail', ready, signal);
+                this.#checkWriting();
+            }
             checkSignal(signal);
-            await this.#ring.sleep('tail', ready, signal);
             this.#checkWriting();
+            return act();
+        } finally {
+            wait.end();
+            writers.splice(writers.indexOf(begin), 1);
+            writers[0]?.();
         }
-        checkSignal(signal);
-        this.#checkWriting();
     }
 
     /**
@@ -316,7 +332,7 @@ export class SharedDeltaPool {
         if (!Number.isSafeInteger(bytes) || bytes < 0) {
             throw invalid(`waitForRoom: expected a number of bytes, not ${describe(bytes)}`);
         }
-        await this.#room(this.#checkSize(bytes), options.signal);
+        await this.#inRoom(this.#checkSize(bytes), options.signal, () => undefined);
     }
 
     #measure(delta: StreamDelta): number {

@@ -80,4 +80,13 @@ only('browser', 'storage_file.spec.js has the locks of files').describe('a lock 
             await deleteDatabase(name, storage);
         }).timeout(30_000);
     }
+
+    it('is waited for without end when so told', async () => {
+        const name = temporaryName();
+        const owner = await holdLock(`velta:indexeddb:${name}`);
+        const opening = open(name, { storage: 'indexeddb', lockTimeout: Infinity });
+        setTimeout(() => owner.release(), 100);
+        await (await opening).close();
+        await deleteDatabase(name, { storage: 'indexeddb' });
+    });
 });

@@ -4,6 +4,7 @@
  */
 import { expect } from 'chai';
 import { deleteDatabase, encodeRecords, init, key, openShared, vector } from 'velta';
+import { soon, watchChannels } from '../support/channels.js';
 import { isNode, only, temporaryName } from '../support/harness.js';
 import { errorOf } from '../support/random.js';
 
@@ -332,6 +333,99 @@ for (const storage of ['opfs', 'indexeddb']) {
             } finally {
                 restore();
             }
+        });
+
+        it('follow the leader after one that died while it was asked', async () => {
+            const workers = [0, 1].map(() => new Worker(workerScript, { type: 'module' }));
+            for (const worker of workers) await member({ worker });
+            const third = await member();
+            let asked;
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            const isHeld = ({ type, method }) => asked !== undefined && type === 'call' && method === 'table';
+            const restore = watchChannels((message) => isHeld(message) && (++asked, later));
+            try {
+                const b = await (await follower()).table('t', SCHEMA);
+                await b.insert({ id: 1, n: 1 });
+                asked = 0;
+                workers[0].terminate();
+                await until(() => asked > 0, 'the second is asked for the table');
+                asked = undefined;
+                workers[1].terminate();
+                await until(() => third.isLeader, 'the third');
+                await soon(b.insert({ id: 2, n: 2 }), 'the write');
+                expect(await b.all().count()).to.equal(2);
+            } finally {
+                letGo();
+                restore();
+            }
+        });
+
+        it('are opened while the leader closes', async () => {
+            const first = await member();
+            await first.table('t', SCHEMA);
+            let asked = 0;
+            let byes = 0;
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            const restore = watchChannels(
+                ({ type, method }) => type === 'call' && method === 'snapshot' && ++asked === 1 && later,
+                ({ type }) => type === 'bye' && ++byes < 0,
+            );
+            try {
+                const opening = member({ replica: true });
+                await until(() => asked > 0, 'the copy is asked for');
+                const closing = first.close();
+                await until(() => byes > 0, 'the first closes');
+                letGo();
+                const second = await soon(opening, 'opening');
+                await closing;
+                expect(await second.tableNames()).to.deep.equal(['t']);
+            } finally {
+                letGo();
+                restore();
+            }
+        });
+
+        it('have what the next leader tells before it is followed', async () => {
+            const worker = new Worker(workerScript, { type: 'module' });
+            const first = await member({ worker });
+            const second = await member();
+            let watches;
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            const isHeld = ({ type, method }) => watches !== undefined && type === 'call' && method === 'watch';
+            const restore = watchChannels((message) => isHeld(message) && ++watches === 2 && later);
+            try {
+                const third = await follower();
+                const c = await third.table('t', SCHEMA);
+                const b = await second.table('t');
+                await first.compact();
+                let id = 0;
+                await until(async () => (await c.insert({ id: ++id, n: id }), !third.isReplica), 'no copy');
+                const found = [];
+                const read = async ({ kind }) => found.push([kind, await c.get(id, { columns: ['n'] })]);
+                await Promise.all([c.watch((change) => void read(change)), c.watch(() => undefined)]);
+                await until(() => third.isReplica, 'a new copy');
+                watches = 0;
+                worker.terminate();
+                await until(() => watches === 2, 'the second watch is asked for');
+                await b.insert({ id: ++id, n: id });
+                await wait(100);
+                letGo();
+                await until(() => found.length > 0, 'the change');
+                expect(found).to.deep.equal([['insert', { n: id }]]);
+            } finally {
+                letGo();
+                restore();
+            }
+        });
+
+        it('read a module that can be read once', async () => {
+            const names = performance.getEntriesByType('resource').map((entry) => entry.name);
+            const wasm = fetch(names.find((url) => url.endsWith('.wasm')));
+            const first = await member({ replica: true, init: { wasm } });
+            expect(first.isLeader).to.equal(true);
         });
 
         it('notice messages that are wrong, old, or missing', async () => {

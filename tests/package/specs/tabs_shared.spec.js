@@ -5,6 +5,7 @@
  */
 import { expect } from 'chai';
 import { deleteDatabase, init, key, openShared, openWorker, vector } from 'velta';
+import { soon, watchChannels } from '../support/channels.js';
 import { isNode, only, temporaryName } from '../support/harness.js';
 import { errorOf } from '../support/random.js';
 
@@ -159,6 +160,166 @@ for (const storage of ['opfs', 'indexeddb']) {
             await write;
             expect(await table.get(2, { columns: ['n'] })).to.deep.equal({ n: 2 });
             expect(db.isLeader).to.equal(true);
+        });
+
+        it('have their objects asked for again while the one asked closes: no call is lost', async () => {
+            const { worker } = await mortal();
+            const second = await member();
+            await member();
+            let asked;
+            let byes = 0;
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            const isHeld = ({ type, method }) => asked !== undefined && type === 'call' && method === 'table';
+            const restore = watchChannels(
+                (message) => isHeld(message) && (++asked, later),
+                ({ type }) => type === 'bye' && ++byes < 0,
+            );
+            try {
+                const table = await (await member()).table('t', SCHEMA);
+                asked = 0;
+                worker.terminate();
+                await until(() => asked > 0, 'the second is asked for the table');
+                const write = table.insert({ id: 1, n: 1 });
+                const begin = performance.now();
+                const closing = second.close();
+                await until(() => byes > 0, 'the second closes');
+                asked = undefined;
+                letGo();
+                await closing;
+                expect(performance.now() - begin).to.be.below(1500);
+                await soon(write, 'the write');
+            } finally {
+                letGo();
+                restore();
+            }
+        });
+
+        it('make calls that moved with the values that they were given', async () => {
+            const first = await member();
+            await first.table('t', SCHEMA);
+            await member();
+            let letGo;
+            const later = new Promise((done) => (letGo = done));
+            const restore = watchChannels(
+                () => false,
+                ({ type }) => type === 'bye' && later,
+            );
+            try {
+                const table = await (await member()).table('t');
+                const closing = first.close();
+                await wait(100);
+                const row = { id: 1, n: 1 };
+                const write = table.insert(row);
+                row.n = 9;
+                await wait(50);
+                letGo();
+                await Promise.all([write, closing]);
+                expect(await table.get(1, { columns: ['n'] })).to.deep.equal({ n: 1 });
+            } finally {
+                letGo();
+                restore();
+            }
+        });
+
+        it('do not mind what onLeaderChange calls throw', async () => {
+            const first = await member();
+            await member();
+            const third = await member();
+            const table = await third.table('t', SCHEMA);
+            const told = [];
+            const thrown = [];
+            const { onerror } = globalThis;
+            globalThis.onerror = (message) => thrown.push(message) > 0;
+            try {
+                third.onLeaderChange(() => {
+                    throw new Error('of the program');
+                });
+                third.onLeaderChange((isLeader) => told.push(isLeader));
+                await first.close();
+                await until(() => told.length > 0 && thrown.length > 0, 'both callbacks');
+                await table.insert({ id: 1, n: 1 });
+                expect([told, thrown.length]).to.deep.equal([[false], 1]);
+            } finally {
+                globalThis.onerror = onerror;
+            }
+        });
+
+        it('are given up in a worker of the program, too', async () => {
+            const { db, worker } = await mortal();
+            const table = await db.table('t', SCHEMA);
+            await table.insert({ id: 1, n: 1 });
+            document.dispatchEvent(new Event('freeze'));
+            const given = soon(
+                errorOf(() => db.index({ signal: AbortSignal.abort() })),
+                'what was cancelled before',
+            );
+            expect((await given).code).to.equal('CANCELLED');
+            await wait(50);
+            document.dispatchEvent(new Event('resume'));
+            expect(await soon(table.get(1, { columns: ['n'] }), 'a read')).to.deep.equal({ n: 1 });
+            worker.terminate();
+        });
+
+        it('go to the next tab when one cannot start its worker', async () => {
+            const first = await member();
+            await member({ worker: 'http://[' });
+            const third = await member();
+            const table = await third.table('t', SCHEMA);
+            await first.close();
+            await soon(table.insert({ id: 1, n: 1 }), 'the write');
+            expect(third.isLeader).to.equal(true);
+        });
+
+        it('are queued for once by each tab, and by none that has closed', async () => {
+            const { db, worker } = await mortal();
+            const place = `velta-shared:${storage}:${storage === 'opfs' ? 'velta' : ''}:${name}`;
+            let letGo;
+            const held = new Promise((resolve) => {
+                void navigator.locks.request(place, () => {
+                    resolve();
+                    return new Promise((done) => (letGo = done));
+                });
+            });
+            const queued = async () => (await navigator.locks.query()).pending.filter((lock) => lock.name === place);
+            worker.terminate();
+            await held;
+            document.dispatchEvent(new Event('freeze'));
+            document.dispatchEvent(new Event('resume'));
+            await wait(400);
+            expect(await queued()).to.have.length(1);
+            await db.close();
+            expect(await queued()).to.have.length(0);
+            letGo();
+        });
+
+        it('stay with all when an iterator is closed in the one that has the store', async () => {
+            const first = await member();
+            const table = await first.table('t', SCHEMA);
+            const other = await (await member()).table('t');
+            await table.insert({ id: 1, n: 1 });
+            const rows = await table.iterate();
+            await rows.nextBatch(1);
+            await rows.close();
+            await soon(other.insert({ id: 2, n: 2 }), 'the write of the other');
+            expect(await (await table.iterate()).collectAll()).to.have.length(2);
+            expect(await soon(other.all().count(), 'the read of the other')).to.equal(2);
+        });
+
+        it('forget iterators that were closed, and hear an abort at once', async () => {
+            const db = await member();
+            const second = await member({ replica: true });
+            const table = await db.table('t', SCHEMA);
+            await table.insert({ id: 1, n: 1 });
+            const counts = () => db.connection.counts().held;
+            const before = counts();
+            for (let i = 0; i < 5; i++) await (await table.iterate()).collectAll();
+            expect(counts()).to.equal(before);
+            expect(await (await (await second.table('t')).iterate()).collectAll()).to.have.length(1);
+            const stop = new AbortController();
+            const opening = member({ signal: stop.signal });
+            stop.abort();
+            expect((await errorOf(() => opening)).code).to.equal('CANCELLED');
         });
 
         it('tell what opening refuses, and leave nothing behind', async () => {

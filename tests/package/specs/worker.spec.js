@@ -474,6 +474,25 @@ describe('a worker of many', () => {
         worker.terminate();
     });
 
+    only('browser', 'locks are of browsers').it('has no store and no lock of an opening that failed', async () => {
+        const [name, options] = await place({ storage: 'indexeddb' });
+        const worker = await startWorker();
+        const locks = async () => (await navigator.locks.query()).held.filter(({ name: held }) => /session/.test(held));
+        const before = (await locks()).length;
+        await errorOf(() => openWorker(name, { ...options, worker, mustExist: true }));
+        const real = worker.postMessage.bind(worker);
+        worker.postMessage = (message, ...rest) => message.type === 'abort' || real(message, ...rest);
+        const stop = new AbortController();
+        const opening = openWorker(name, { ...options, worker, signal: stop.signal });
+        await new Promise((done) => setTimeout(done, 2));
+        stop.abort();
+        expect((await errorOf(() => opening)).code).to.equal('CANCELLED');
+        await (await openWorker(name, { ...options, worker })).close();
+        await until(async () => (await locks()).length === before);
+        worker.terminate();
+        await velta.deleteDatabase(name, options);
+    });
+
     it('does not obey messages that are not in order', async () => {
         const worker = await startWorker();
         const sent = [];

@@ -27,6 +27,8 @@ export interface LockOptions {
 }
 
 export const DEFAULT_LOCK_TIMEOUT = 3000;
+/** Timers cannot be longer. */
+const MAX_MS = 2 ** 31 - 1;
 
 /** @throws {VeltaError} CANCELLED when the signal is aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
@@ -76,7 +78,7 @@ function requestWebLock(locks: LockManager, lockName: string, name: string, opti
         const stop = (): void => waiting.abort();
         let granted = false;
         let released = false;
-        const timer = options.timeout > 0 ? setTimeout(stop, options.timeout) : undefined;
+        const timer = options.timeout > 0 ? setTimeout(stop, Math.min(options.timeout, MAX_MS)) : undefined;
         options.signal?.addEventListener('abort', stop, { once: true });
         const mode = options.shared ? 'shared' : 'exclusive';
         /* With ifAvailable a signal is not allowed; nothing is awaited then. */

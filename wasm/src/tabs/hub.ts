@@ -103,7 +103,7 @@ export class Hub {
         if (tab === undefined || message?.velta !== number) return;
         if (message.type === 'end') this.#drop(number);
         else if (message.type === 'call' && this.#isRetired) {
-            tab.channel.postMessage({ velta: number, type: 'moved', id: message.id });
+            tab.channel.postMessage({ velta: number, type: 'moved', id: message.id, args: message.args });
         } else tab.session.receive(message);
     }
 

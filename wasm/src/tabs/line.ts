@@ -71,11 +71,12 @@ export class SharedLine implements Line {
 
     call(kind: RemoteKind, handle: number, method: string, args: unknown[], steps?: QueryStep[]): Promise<unknown> {
         if (kind === 'Database' && method === 'close') return this.#leave();
-        return new Promise((resolve, reject) => {
+        const called = new Promise((resolve, reject) => {
             const packed = deduplicated(method, packCall(method, args));
             const made = steps === undefined ? undefined : packSteps(steps);
             this.#take({ kind, handle, method, steps: made, packed, isCopied: false, resolve, reject });
         });
+        return endsObject(kind, method) ? called.finally(() => this.#held.delete(handle)) : called;
     }
 
     release(handle: number): void {
@@ -125,7 +126,7 @@ export class SharedLine implements Line {
         for (const held of [...this.#held.values()]) await this.#hadAgain(held, connection);
         /* Also those that come meanwhile. */
         for (const watch of this.#watches) await this.#watchAgain(watch, connection);
-        if (connection.ended === undefined && this.#ended === undefined) {
+        if (!connection.isOver && this.#ended === undefined) {
             this.#current = connection;
             for (const call of this.#queue.splice(0)) this.#take(call);
         }
@@ -142,7 +143,7 @@ export class SharedLine implements Line {
             held.connection = connection;
             held.failure = undefined;
         } catch (error) {
-            if (connection.ended === undefined) held.failure = error;
+            if (!connection.isOver) held.failure = error;
         }
     }
 
@@ -174,7 +175,11 @@ export class SharedLine implements Line {
         }
         const connection = this.#current;
         const { signal } = call.packed;
-        if (connection === undefined || connection.ended !== undefined) {
+        if (signal?.aborted === true) {
+            call.reject(cancelled(call));
+            return;
+        }
+        if (connection === undefined || connection.isOver) {
             copyArguments(call);
             this.#queue.push(call);
             signal?.addEventListener('abort', () => this.#cancel(call), { once: true });
@@ -201,8 +206,7 @@ export class SharedLine implements Line {
         const at = this.#queue.indexOf(call);
         if (at < 0) return;
         this.#queue.splice(at, 1);
-        const cause = call.packed.signal?.reason as unknown;
-        call.reject(new VeltaError('CANCELLED', `${call.method} was cancelled`, { cause }));
+        call.reject(cancelled(call));
     }
 
     #succeed(call: Waiting, connection: Connection, value: unknown): void {
@@ -233,6 +237,7 @@ export class SharedLine implements Line {
         } else if (isLost && !isRepeatable(call)) {
             call.reject(uncertain(call));
         } else {
+            if (error instanceof Moved && error.args !== undefined) takeBack(call, error.args);
             this.#take(call);
         }
     }
@@ -263,15 +268,28 @@ function gone(kind: RemoteKind): VeltaError {
     return new VeltaError('CLOSED', 'the snapshot of this iterator went with the tab that had the store; iterate anew');
 }
 
+function cancelled({ method, packed }: Waiting): VeltaError {
+    return new VeltaError('CANCELLED', `${method} was cancelled`, { cause: packed.signal?.reason as unknown });
+}
+
+function takeBack(call: Waiting, args: unknown[]): void {
+    call.packed = { ...call.packed, args };
+    call.isCopied = true;
+}
+
 /** Later changes of the caller's arrays and objects must not reach a call that is made later. */
 function copyArguments(call: Waiting): void {
     if (call.isCopied) return;
     try {
-        call.packed = { ...call.packed, args: structuredClone(call.packed.args) };
-        call.isCopied = true;
+        takeBack(call, structuredClone(call.packed.args));
     } catch {
         /* What cannot be cloned is refused where it is sent. */
     }
+}
+
+/** Whether a call is the last of its object, which is then not forgotten by being collected. @internal */
+export function endsObject(kind: RemoteKind, method: string): boolean {
+    return method === 'close' && kind.endsWith('Iterator');
 }
 
 /** How an object can be had again. @internal */

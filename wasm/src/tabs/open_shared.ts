@@ -76,6 +76,10 @@ class Member {
     readonly #channel: BroadcastChannel;
     readonly #left = new AbortController();
     #opening: Opening | undefined;
+    /** What a worker that is started here is told: had once, as a Response can be read once. */
+    readonly #init: Promise<object | undefined>;
+    /** Until this tab queues again. */
+    #pause: ReturnType<typeof setTimeout> | undefined;
     /** Ends the wait for the lock, or gives it back. */
     #yield: (() => void) | undefined;
     #term = '';
@@ -88,12 +92,13 @@ class Member {
     #database = 0;
     #isFrozen = false;
 
-    constructor(name: string, place: Place, options: SharedOptions, replica: Replica | undefined) {
+    constructor(name: string, place: Place, options: SharedOptions, init: Promise<object | undefined>) {
+        this.#init = init;
         this.#name = name;
         this.#place = place;
         this.#options = options;
         this.line = new SharedLine(() => this.leave());
-        this.replica = replica;
+        this.replica = replicaOf(place, options, init);
         this.#channel = new BroadcastChannel(place.channel);
         this.#channel.onmessage = ({ data }) => this.#hear(data);
         this.#followLife();
@@ -134,7 +139,7 @@ class Member {
     }
 
     async #lead(release: () => void): Promise<void> {
-        const { worker, init, signal: _, replica: __, ...options } = this.#options;
+        const { worker, init: _, signal: __, replica: ___, ...options } = this.#options;
         const term = crypto.randomUUID();
         this.#term = term;
         this.#isLeading = true;
@@ -147,10 +152,10 @@ class Member {
             const { channel, storage } = this.#place;
             const given = { ...options, storage, lockTimeout: LOCK_MS } as Record<string, unknown>;
             const share = { channel, term };
-            const database = await connection.open(worker, 'Database', this.#name, given, await portable(init), share);
+            const database = await connection.open(worker, 'Database', this.#name, given, await this.#init, share);
             await this.#arrive(connection, database, true);
         } catch (error) {
-            /* The connection has ended, and with it the lock was given back. */
+            connection.kill(error as VeltaError); /* where that has not happened: gives the lock back */
             if (this.#isFrozen || this.#left.signal.aborted) return;
             if (this.#opening !== undefined) {
                 this.#refuse(error);
@@ -164,7 +169,7 @@ class Member {
     #connect(isLeader: boolean, release: () => void): Connection {
         const connection: Connection = new Connection({
             onBye: () => this.#say(connection),
-            reach: (at) => this.replica?.reach(at),
+            reach: (at, isEvent) => this.replica?.reach(at, isEvent),
             onEnd: () => {
                 release();
                 this.replica?.depart(connection);
@@ -172,7 +177,7 @@ class Member {
                 this.#connection = undefined;
                 this.line.pause();
                 this.isLeader = false;
-                if (isLeader) setTimeout(() => this.#begin(), AGAIN_MS);
+                if (isLeader) this.#pause = setTimeout(() => this.#begin(), AGAIN_MS);
                 else this.#channel.postMessage({ type: 'who' });
             },
         });
@@ -260,11 +265,12 @@ class Member {
         this.isLeader = isLeader;
         this.#database = database.handle;
         const value = await this.line.use(connection, database);
+        if (connection.isOver) return;
         await this.#bringCopy(connection, database, isLeader);
-        if (connection.ended !== undefined) return;
+        if (connection.isOver) return;
         this.#opening?.resolve(value);
         this.#opening = undefined;
-        for (const listener of [...this.listeners]) listener(isLeader);
+        for (const listener of [...this.listeners]) queueMicrotask(() => listener(isLeader));
     }
 
     /** The copy follows the store to its new place. Only opening fails with it: later the leader answers instead. */
@@ -273,7 +279,7 @@ class Member {
             if (isLeader) await this.replica?.lead(connection, database);
             else await this.replica?.follow(connection, database, this.#term);
         } catch (error) {
-            if (connection.ended === undefined && this.#opening !== undefined) throw error;
+            if (!connection.isOver && this.#opening !== undefined) throw error;
         }
     }
 
@@ -324,6 +330,7 @@ class Member {
         const { signal } = this.#left;
         const freeze = (): void => {
             this.#isFrozen = true;
+            clearTimeout(this.#pause);
             this.#drop(death('the page was frozen'));
             this.#yield?.();
         };
@@ -413,14 +420,20 @@ export async function openShared(name: string, options: SharedOptions = {}): Pro
     }
     const place = await placeOf(name, options);
     defineAll();
-    const member = new Member(name, place, options, await replicaOf(place, options));
+    throwIfAborted(options.signal);
+    const init = portable(options.init);
+    init.catch(() => undefined); /* told where it is needed */
+    const member = new Member(name, place, options, init);
     return new SharedDatabaseObject(member, await member.open()) as unknown as SharedDatabase;
 }
 
-async function replicaOf(place: Place, options: SharedOptions): Promise<Replica | undefined> {
-    if (options.replica !== true) return undefined;
-    const { memoryBudget, chainInterval, autoIndex, worker, init } = options;
-    return new Replica(place.channel, { memoryBudget, chainInterval, autoIndex, worker, init: await portable(init) });
+function replicaOf(
+    { channel }: Place,
+    { replica, memoryBudget, chainInterval, autoIndex, worker }: SharedOptions,
+    init: Promise<object | undefined>,
+): Replica | undefined {
+    if (replica !== true) return undefined;
+    return new Replica(channel, { memoryBudget, chainInterval, autoIndex, worker, init });
 }
 
 const OPTIONS = [

@@ -17,7 +17,7 @@
 import { VeltaError } from '../errors.js';
 import { Connection, type Line, Reference, type WorkerOptions } from '../worker/client.js';
 import { type HandleValue, type QueryStep, type RemoteKind, WRITING } from '../worker/protocol.js';
-import { SharedLine, wayTo } from './line.js';
+import { endsObject, SharedLine, wayTo } from './line.js';
 import {
     isPosition,
     type LogMessage,
@@ -49,7 +49,7 @@ export interface ReplicaOptions {
     readonly chainInterval?: number | undefined;
     readonly autoIndex?: boolean | undefined;
     readonly worker: WorkerOptions['worker'] | undefined;
-    readonly init: object | undefined;
+    readonly init: Promise<object | undefined>;
 }
 
 interface Leader {
@@ -124,13 +124,19 @@ export class Replica {
 
     /** The connection has ended: the copy goes on by itself. */
     depart(connection: Connection): void {
-        if (this.#leader?.connection === connection) this.#leader = undefined;
+        if (this.#leader?.connection === connection) {
+            this.#leader = undefined;
+            this.#isSettled = false;
+        }
         if (!this.isCopy) this.line.pause();
     }
 
-    /** Resolves when the copy is where the leader was, or is no more; undefined: at once. */
-    reach(at: unknown): Promise<void> | undefined {
-        const copy = this.#leader === undefined && !this.#isLeaving ? undefined : this.#copy;
+    /**
+     * Resolves when the copy is where the leader was, or is no more; undefined: at once. Before the next leader is
+     * followed only events wait: its answers are what following waits for.
+     */
+    reach(at: unknown, isEvent: boolean): Promise<void> | undefined {
+        const copy = this.#leader === undefined && !this.#isLeaving && !isEvent ? undefined : this.#copy;
         if (copy === undefined || !isPosition(at) || (this.#isSettled && isAt(copy.position, at))) return undefined;
         return new Promise((resolve) => {
             const waiting = { at, resolve };
@@ -224,6 +230,7 @@ export class Replica {
         const { worker, init, ...options } = this.#options;
         const answer = await leader.connection.call('Log', leader.database.handle, 'snapshot', []);
         const { bytes, position } = answer as { bytes: Uint8Array<ArrayBuffer>; position: Position };
+        const start = await init;
         const made: Connection = new Connection({
             onEnd: () => {
                 if (this.#copy?.connection !== made) return;
@@ -235,7 +242,7 @@ export class Replica {
         });
         if (this.#isEnded) throw closed();
         this.#making = made;
-        const database = await made.copy(worker, bytes, options, init).finally(() => (this.#making = undefined));
+        const database = await made.copy(worker, bytes, options, start).finally(() => (this.#making = undefined));
         if (this.#isEnded) {
             made.end();
             throw closed();
@@ -327,6 +334,7 @@ export class ReplicaLine implements Line {
         const isReading = READING.has(name) || (READ_KINDS.includes(kind) && !WRITING.has(name));
         const isFirst = this.#writing === 0 || method === 'watch';
         const { leader, reading } = held;
+        if (endsObject(kind, method)) this.#held.delete(handle);
         const isOurs = isReading && isFirst && this.#replica.isCopy;
         if (isOurs && reading === undefined) void this.#obtain(held);
         if (reading !== undefined && (isOurs || leader === undefined)) {

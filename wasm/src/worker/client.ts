@@ -79,6 +79,7 @@ export class Connection implements Line {
     readonly #listener: ConnectionListener;
     #lastId = 0;
     #ended: VeltaError | undefined;
+    #isLeft = false;
 
     constructor(listener: ConnectionListener = {}) {
         this.#listener = listener;
@@ -87,6 +88,11 @@ export class Connection implements Line {
     /** Why nothing can be asked any more. */
     get ended(): VeltaError | undefined {
         return this.#ended;
+    }
+
+    /** No more calls are to be made: it has ended, or the store is about to leave its worker. */
+    get isOver(): boolean {
+        return this.#isLeft || this.#ended !== undefined;
     }
 
     /** How many calls wait for their answers. */
@@ -103,8 +109,9 @@ export class Connection implements Line {
         init: object | undefined,
         share?: ShareValue,
     ): Promise<HandleValue> {
-        this.#start(source);
+        if (this.#ended !== undefined) throw this.#ended;
         try {
+            this.#start(source);
             const packed = packed1(options);
             const [given] = packed.args;
             const message = { type: 'open', version: PROTOCOL_VERSION, root, name, options: given, init, share };
@@ -112,7 +119,8 @@ export class Connection implements Line {
             this.#channel?.guard(this.session);
             return opened.value;
         } catch (error) {
-            this.#end(error instanceof VeltaError && error.code === 'WORKER' ? error : closed('the store'));
+            /* Also to a worker that was given: it may have opened the store meanwhile. */
+            this.kill(error instanceof VeltaError && error.code === 'WORKER' ? error : closed('the store'));
             throw error;
         }
     }
@@ -194,8 +202,10 @@ export class Connection implements Line {
         return this.#send(method, body as unknown as ClientBody, packed, false);
     }
 
-    /** Ends it without a word to the worker, which is ended too if it was started here. */
+    /** Gives up the session; calls still pending reject with the error. A worker that was started here ends, too. */
     kill(error: VeltaError): void {
+        if (this.#ended !== undefined) return;
+        this.#post({ type: 'end', id: this.#nextId() } as ClientBody);
         this.#end(error);
     }
 
@@ -205,9 +215,7 @@ export class Connection implements Line {
 
     /** Gives up the session; calls still pending reject with CLOSED. */
     end(): void {
-        if (this.#ended !== undefined) return;
-        this.#post({ type: 'end', id: this.#nextId() } as ClientBody);
-        this.#end(closed('the store'));
+        this.kill(closed('the store'));
     }
 
     /** What is held here, for tests. */
@@ -292,9 +300,10 @@ export class Connection implements Line {
                 break;
             case 'moved':
                 this.#callbacks.delete(id);
-                this.#settle(id)?.reject(new Moved());
+                this.#settle(id)?.reject(new Moved(message['args']));
                 break;
             case 'bye':
+                this.#isLeft = true;
                 this.#listener.onBye?.();
                 break;
             case 'progress':
@@ -327,13 +336,13 @@ export class Connection implements Line {
     }
 
     #tell(id: number, values: unknown[], at: unknown): void {
-        const reached = this.#reach(at);
+        const reached = this.#reach(at, true);
         if (reached === undefined) this.#callbacks.get(id)?.(...values);
         else void reached.then(() => this.#callbacks.get(id)?.(...values));
     }
 
-    #reach(at: unknown): Promise<void> | undefined {
-        return at === undefined ? undefined : this.#listener.reach?.(at);
+    #reach(at: unknown, isEvent = false): Promise<void> | undefined {
+        return at === undefined ? undefined : this.#listener.reach?.(at, isEvent);
     }
 
     #progress(id: number, done: number, total: number): void {
@@ -362,12 +371,20 @@ export interface ConnectionListener {
     /** The tab that shares the store gives it up; calls that it has taken are still answered. */
     onBye?(): void;
     onEnd?(error: VeltaError): void;
-    /** An answer says where the store stood: until when it is kept back. */
-    reach?(at: unknown): Promise<void> | undefined;
+    /** An answer or an event says where the store stood: until when it is kept back. */
+    reach?(at: unknown, isEvent: boolean): Promise<void> | undefined;
 }
 
 /** A call that was not made, because the store has left the worker that it was sent to. @internal */
-export class Moved extends Error {}
+export class Moved extends Error {
+    /** The arguments as they were sent: the caller may have changed its own since. */
+    readonly args: unknown[] | undefined;
+
+    constructor(args: unknown) {
+        super('the store has left this worker');
+        this.args = Array.isArray(args) ? args : undefined;
+    }
+}
 
 /** The error that an event carries, as the last argument of the callback. */
 function failureOf(error: unknown): [] | [VeltaError] {

@@ -328,8 +328,8 @@ export type ServerMessage =
           readonly error: ErrorValue;
           readonly at?: Uint8Array | undefined;
       }
-    /** The call was not made: the store has left this worker. */
-    | { readonly velta: number; readonly type: 'moved'; readonly id: number }
+    /** The call was not made: the store has left this worker. Its arguments come back. */
+    | { readonly velta: number; readonly type: 'moved'; readonly id: number; readonly args: readonly unknown[] }
     /** The store is about to leave this worker: make no more calls. */
     | { readonly velta: number; readonly type: 'bye' }
     | {

@@ -106,6 +106,7 @@ export class Session {
             this.#fail(id, error);
         } finally {
             this.#running.delete(id);
+            if (this.#ended) this.#unlock?.();
         }
     }
 
@@ -150,7 +151,7 @@ export class Session {
         const { id, kind, method } = message;
         const isWriting = WRITING.has(`${kind}.${method}`);
         try {
-            if (method === 'close' && this.#hub !== undefined) await this.#hub.retire();
+            if (kind === 'Database' && method === 'close') await this.#hub?.retire(); /* not with an iterator */
             let result = this.#invoke(message);
             if (result instanceof Promise) result = await result;
             if (isWriting) await this.#commit();

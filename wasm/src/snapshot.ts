@@ -143,7 +143,7 @@ function sourceOf(where: SnapshotSource, options: SnapshotOptions, budget: Memor
 }
 
 /** Reads a range; an abort ends the wait also where the source does not listen to it. */
-function read({ source, stop: { signal } }: Opening, start: number, end: number): Promise<Uint8Array> {
+async function read({ source, stop: { signal } }: Opening, start: number, end: number): Promise<Uint8Array> {
     return unlessAborted(source.read(start, end, { signal }), signal);
 }
 
@@ -166,7 +166,7 @@ async function readStart(opening: Opening): Promise<{ bytes: Uint8Array; size: n
     }
     // Pages of other origins may not see the size in an answer to a range.
     const size = source.size ?? (await readSize(opening));
-    return { bytes: bytes ?? (await read(opening, 0, size)), size };
+    return { bytes: bytes ?? (await read(opening, 0, Math.min(HEAD_GUESS, size))), size };
 }
 
 /** The engine's side of a snapshot: a handle, and what it is asked. */

@@ -155,6 +155,17 @@ async function dictionaries() {
     return writer.toUint8Array();
 }
 
+/** A thousand views of one value of a million bytes. */
+async function views() {
+    const arrow = await library();
+    const others = Array.from({ length: 999 }, () => new Uint8Array(13).fill(9));
+    const column = arrow.vectorFromArray([new Uint8Array(1_000_000).fill(122), ...others], new arrow.BinaryView());
+    const bytes = Buffer.from(arrow.tableToIPC(new arrow.Table({ blob: column }), 'stream'));
+    const first = bytes.indexOf(Uint8Array.of(0x40, 0x42, 0x0f, 0, 122, 122, 122, 122));
+    for (let i = 1; i < 1000; i++) bytes.copy(bytes, first + 16 * i, first, first + 16);
+    return bytes;
+}
+
 /** A column of nothing but NULL, which needs no bytes, and one of a few numbers. */
 async function nulls() {
     const arrow = await library();
@@ -228,6 +239,7 @@ const MAKERS = {
     'arrow-types': types,
     'arrow-dictionaries': dictionaries,
     'arrow-nulls': nulls,
+    'arrow-views': views,
     'arrow-same': same,
     'arrow-refused': refused,
 };

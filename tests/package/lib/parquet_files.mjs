@@ -36,6 +36,9 @@ const NESTED = `SELECT i::UTINYINT AS tiny, (18446744073709551615 - i::UBIGINT):
     CASE WHEN i = 1 THEN [] ELSE [1] END::FLOAT[] AS empty, CASE WHEN i = 1 THEN NULL ELSE [i] END::FLOAT[] AS maybe,
     range(i + 1)::FLOAT[] AS uneven FROM range(3) AS t(i)`;
 
+const STRUCTS = `SELECT {'a': [i], 'b': 2 * i} AS first, MAP {i: 2} AS pairs, [i, 1]::FLOAT[] AS list,
+    {'a': i, 'b': 'x'} AS pair, i::BIGINT AS id FROM range(5) AS t(i)`;
+
 async function duckdb(select, options) {
     const { DuckDBInstance } = await developmentPackage('@duckdb/node-api');
     const instance = await DuckDBInstance.create(':memory:');
@@ -117,6 +120,9 @@ const MAKERS = {
     'hyparquet-snappy': () => hyparquet('SNAPPY'),
     'hyparquet-none': () => hyparquet('UNCOMPRESSED'),
     nested: () => duckdb(NESTED, "CODEC 'snappy'"),
+    /** A thousand times one value of a million bytes, which a dictionary holds once. */
+    repeated: () => duckdb("SELECT encode(repeat('x', 1000000)) AS blob FROM range(1000)", "CODEC 'snappy'"),
+    structs: () => duckdb(STRUCTS, "CODEC 'snappy'"),
     brotli: () => duckdb('SELECT i FROM range(1000) AS t(i)', "CODEC 'brotli'"),
     fixed,
 };

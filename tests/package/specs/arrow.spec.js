@@ -271,6 +271,16 @@ describe('importArrow', function () {
         expect(db.tableNames()).to.deep.equal([]);
     });
 
+    it('views of the same bytes are charged before they are copied', async () => {
+        const budget = new MemoryBudget(20_000_000);
+        const db = open();
+        const importing = importArrow(db, await bytesOf('arrow-views'), { table: 'rows', budget });
+        await rejected('OVER_BUDGET', /needs 1000000 bytes/, importing);
+        expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+        expect(db.tableNames()).to.deep.equal([]);
+        await db.close();
+    });
+
     it('is cancelled between batches; a source that fails; a budget that is too small', async () => {
         const stop = new AbortController();
         const db = open();

@@ -95,6 +95,23 @@ describe('Parquet files as they are written', function () {
         await rejected('NOT_FOUND', /there are tiny, huge/, reader.readColumn('absent'));
     });
 
+    it('structs and maps as the first columns and behind lists: the others are read', async () => {
+        const reader = new StreamingParquetReader(address('structs'));
+        const { columns } = await reader.readMetadata();
+        expect(columns.map(({ name, type }) => [name, type])).to.deep.equal([
+            ['first', null],
+            ['pairs', null],
+            ['list', 'vector'],
+            ['pair', null],
+            ['id', 'int'],
+        ]);
+        const stored = Object.fromEntries(columns.map(({ name, storedBytes }) => [name, storedBytes]));
+        expect(Math.min(stored.first, stored.pairs, stored.pair)).to.be.above(stored.id);
+        expect(Array.from(await reader.readColumn('id'))).to.deep.equal([0n, 1n, 2n, 3n, 4n]);
+        expect((await reader.readColumn('list')).slice(0, 4)).to.deep.equal(Float32Array.of(0, 1, 1, 1));
+        await rejected('UNSUPPORTED', /struct or a map/, reader.readColumn('pairs'));
+    });
+
     it('a codec that is not built in: refused, or by the caller’s decompressor', async () => {
         await rejected('UNSUPPORTED', /BROTLI/, new StreamingParquetReader(address('brotli')).readColumn('i'));
         let asked = 0;
@@ -167,6 +184,13 @@ describe('what is fetched', () => {
         expect(budget.memoryStats().peakBytes).to.be.at.most(20_000);
     });
 
+    it('copies of one value of a dictionary are charged before they are made', async () => {
+        const budget = new MemoryBudget(20_000_000);
+        const reader = new StreamingParquetReader(address('repeated'), { budget });
+        await rejected('OVER_BUDGET', /needs 1000000 bytes/, reader.readColumn('blob'));
+        expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+    });
+
     it('servers that change the file, ignore ranges or fail', async () => {
         const changing = new StreamingParquetReader(address('arrow-none', 'changed=2'));
         await changing.readMetadata();
@@ -183,6 +207,35 @@ describe('what is fetched', () => {
         const slow = new StreamingParquetReader(address('arrow-none', 'slow=500'), { signal: stop.signal });
         setTimeout(() => stop.abort(), 30);
         await rejected('CANCELLED', undefined, slow.readMetadata());
+    });
+});
+
+/** A file of nothing but a footer. */
+function fileWith(footer) {
+    const magic = [80, 65, 82, 49];
+    const length = new Uint8Array(Uint32Array.of(footer.length).buffer);
+    return Uint8Array.from([...magic, ...footer, ...length, ...magic]);
+}
+
+describe('footers and pages that promise what is not there', () => {
+    /** Lists of 16,777,216 lists each, one in the other: room for each at once would be gigabytes. */
+    const lists = [0x19, ...Array.from({ length: 60 }, () => [0xf9, 0x80, 0x80, 0x80, 0x08]).flat()];
+    /** A number of 2,100,000 bits, which is put together in a time of its square. */
+    const number = [0x16, ...new Array(300_000).fill(0xff), 0x01, 0x00];
+
+    it('lists of lists, and a number without end, in a footer', async () => {
+        for (const footer of [lists, number, [0x1c, ...new Array(5000).fill(0x1c)]]) {
+            const begin = performance.now();
+            const reader = new StreamingParquetReader(fileWith(footer));
+            await rejected('CORRUPT', /footer cannot be read/, reader.readMetadata());
+            expect(performance.now() - begin).to.be.below(2000);
+        }
+    });
+
+    it('the same before a page', async () => {
+        const bytes = await bytesOf('hyparquet-none');
+        bytes.set(lists, 4); // the first page begins there
+        await rejected('CORRUPT', /no header/, new StreamingParquetReader(bytes).readColumn('id'));
     });
 });
 

@@ -225,6 +225,8 @@ describe('importParquet into a table that it makes', function () {
         await rejected('INVALID', /given by name/, run({ table: open() }));
         await rejected('INVALID', /table name|name/, run({ table: '' }));
         await rejected('OVER_BUDGET', undefined, run({ budget: new MemoryBudget(90_000) }));
+        await rejected('EXISTS', undefined, run({ key: 'small' })); // the table was there, for its first rows
+        await rejected('NOT_NULL', undefined, run({ key: 'name' }));
         await rejected(
             'DIMENSIONS',
             undefined,

@@ -138,6 +138,45 @@ describe('reading Parquet that is cancelled', function () {
         await table.database.close();
     });
 
+    it("at any request, of a source that does not listen, by the call's signal and the reader's", async () => {
+        const file = new RangeClient(url);
+        const where = "text CONTAINS '7'";
+        const table = createDatabase({ autoIndex: false }).table('rows', { id: key('int') });
+        for (let reads = 0; reads < 4; reads++) {
+            for (const whose of ['call', 'reader', 'reader of both', 'import']) {
+                let left = reads;
+                let isDeaf;
+                const deaf = new Promise((done) => (isDeaf = done));
+                const never = (ask) => {
+                    if (left-- > 0) return ask();
+                    isDeaf();
+                    return new Promise(() => undefined);
+                };
+                const source = {
+                    readTail: (bytes) => never(() => file.readTail(bytes)),
+                    read: (start, end) => never(() => file.read(start, end)),
+                    stats: () => file.stats(),
+                };
+                const stop = new AbortController();
+                const { signal } = stop;
+                const given = { budget: new MemoryBudget(), gapBytes: 0 };
+                const reader = new StreamingParquetReader(source, whose === 'call' ? given : { ...given, signal });
+                const other = whose === 'call' ? signal : new AbortController().signal;
+                const reading =
+                    whose === 'import'
+                        ? importParquet(source, { table, where, ...given, signal })
+                        : reader.matchingRows(where, whose === 'reader' ? {} : { signal: other });
+                reading.catch(() => undefined);
+                await deaf;
+                stop.abort('enough');
+                expect((await rejected('CANCELLED', undefined, reading)).cause).to.equal('enough');
+                expect(given.budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+            }
+        }
+        expect(table.liveCount).to.equal(0);
+        await table.database.close();
+    });
+
     it('importParquet: at each of its requests, and the table has whole groups', async () => {
         const schema = { id: key('int'), text: 'string', embedding: vector(DIMENSIONS) };
         const seen = new Set();

@@ -78,6 +78,25 @@ describe('RangeClient', () => {
         await rejected('INVALID', /HEAD/, client().client.probe('GET'));
     });
 
+    it('probes an empty file, by its first byte too', async () => {
+        for (const method of ['range', 'HEAD']) {
+            const probe = await client('', {}, 'bytes-0').client.probe(method);
+            expect([probe.size, probe.acceptsRanges]).to.deep.equal([0, true]);
+        }
+    });
+
+    it('a packed answer to HEAD says nothing of the file', async () => {
+        const send = async (_, { method }) => {
+            const packed = { 'Content-Encoding': 'gzip', ETag: 'W/"a"' };
+            if (method === 'HEAD') return new Response(null, { headers: packed });
+            const headers = { 'Content-Range': `bytes 0-9/${SIZE}`, ETag: '"a"' };
+            return new Response(expected(0, 10), { status: 206, headers });
+        };
+        const file = new RangeClient(`${origin}/file`, { fetch: send });
+        expect(await file.probe('HEAD')).to.include({ size: null, etag: null });
+        expect(await file.read(0, 10)).to.deep.equal(expected(0, 10));
+    });
+
     it('refuses what is no range, no address, no option', async () => {
         const { client: file } = client();
         for (const [start, end] of [

@@ -436,6 +436,46 @@ describe('openSnapshot', () => {
         expect(instance.counts()).to.deep.equal(counts);
     });
 
+    it('a source that throws leaves nothing charged', async () => {
+        const bytes = makeExport(1);
+        const budget = new MemoryBudget();
+        let asked = 0;
+        const source = {
+            readTail: async () => ({ bytes: bytes.slice(-1), start: bytes.length - 1, size: bytes.length }),
+            read: (start, end) => {
+                if (asked++ > 0) throw new VeltaError('IO', 'at once');
+                return Promise.resolve(bytes.slice(start, end));
+            },
+            stats: () => ({ requests: asked, retries: 0, bytesFetched: 0 }),
+        };
+        await rejected('IO', /at once/, openSnapshot(source, { ...QUIET, budget }));
+        expect(budget.memoryStats()).to.include({ usedBytes: 0, held: 0 });
+    });
+
+    it('a small one of another origin that shows no Content-Range', async () => {
+        const database = createDatabase(QUIET);
+        database.table('points', POINTS).insert([{ name: 'one', p: [1, 2, 3] }]);
+        const bytes = database.export();
+        await database.close();
+        expect(bytes.length).to.be.below(65_536);
+        const send = async (_, { method, headers: { Range: range } }) => {
+            const [start, last] = (range ?? '=0-65535').split('=')[1].split('-').map(Number);
+            const part = bytes.slice(start, last + 1);
+            const headers = { 'Content-Length': String(part.length) };
+            return new Response(method === 'HEAD' ? null : part, { status: range === undefined ? 200 : 206, headers });
+        };
+        const isPage = globalThis.location !== undefined;
+        if (!isPage) globalThis.location = { origin: 'https://page.example', href: 'https://page.example/' };
+        try {
+            const opened = await openSnapshot('https://elsewhere.example/file', { ...QUIET, fetch: send });
+            expect(opened.table('points').liveCount).to.equal(1);
+            expect(opened.transferred().retries).to.equal(0);
+            await opened.close();
+        } finally {
+            if (!isPage) delete globalThis.location;
+        }
+    });
+
     it('what is on its way is charged, and given back', async () => {
         const large = makeExport(2, 9000);
         const { url } = await serve(large);

@@ -34,6 +34,8 @@ const UNITS = [
     { times: 1n, by: 1_000_000n },
 ] as const;
 const DAY = 86_400_000;
+/** What copies of values come to before they are charged. */
+const CHARGED_BYTES = 65_536;
 
 /** A field of a batch: how many values, which are NULL, and what it is made of. */
 interface Part {
@@ -161,6 +163,11 @@ class Buffers {
         } finally {
             room.release();
         }
+    }
+
+    /** Charges copies of what buffers hold, until the batch is let go. @throws {VeltaError} OVER_BUDGET */
+    charge(bytes: number): void {
+        this.#held.push(this.#budget.allocate(bytes, 'values of Arrow'));
     }
 
     release(): void {
@@ -395,6 +402,7 @@ class ColumnReader {
         if (bytes.length < part.length * 16) throw this.error('CORRUPT', 'is shorter than it says');
         const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
         const out = new Array<string | Uint8Array | null>(end - start).fill(null);
+        let owed = 0;
         for (let i = 0; i < out.length; i++) {
             if (!isValid(valid, start + i)) continue;
             const at = (start + i) * 16;
@@ -406,6 +414,12 @@ class ColumnReader {
                 const data = index + 2 < part.buffers.length ? this.#buffer(part, index + 2) : new Uint8Array(0);
                 if (from + length > data.length) throw this.error('CORRUPT', 'has views outside of its values');
                 value = data.subarray(from, from + length);
+                // Any number of views may be of the same bytes.
+                owed += length;
+                if (owed >= CHARGED_BYTES) {
+                    this.#buffers.charge(owed);
+                    owed = 0;
+                }
             }
             out[i] = part.type.typeId === Type.Utf8View ? this.#text(value) : value.slice();
         }

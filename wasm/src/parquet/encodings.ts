@@ -262,6 +262,9 @@ function addPacked(
     return value;
 }
 
+/** Charged at a time, of values that grow one by one. */
+const CHARGED_BYTES = 65_536;
+
 function readLengths(cursor: Cursor, count: number): number[] {
     return Array.from(readDelta(cursor, count), (length) => {
         if (length < 0n || length > 0x7fffffffn) throw corrupt('a value has an impossible length');
@@ -277,19 +280,31 @@ export function readDeltaLength(cursor: Cursor, count: number): Uint8Array[] {
 /**
  * Values as the length of what they share with the one before, and the rest.
  * @param most - bytes that all values may have together: shared beginnings can multiply what a page holds
- * @throws {VeltaError} CORRUPT, LIMIT
+ * @param charge - is told how many bytes are about to be made
+ * @throws {VeltaError} CORRUPT, LIMIT, and what `charge` throws
  * @internal
  */
-export function readDeltaBytes(cursor: Cursor, count: number, most: number): Uint8Array[] {
+export function readDeltaBytes(
+    cursor: Cursor,
+    count: number,
+    most: number,
+    charge: (bytes: number) => void,
+): Uint8Array[] {
     const shared = readLengths(cursor, count);
     const rests = readDeltaLength(cursor, count);
     let previous: Uint8Array = new Uint8Array(0);
     let total = 0;
+    let charged = 0;
     return rests.map((rest, i) => {
         const length = shared[i] as number;
         if (length > previous.length) throw corrupt('a value shares more than there is');
         if (length > 0) {
             total += length + rest.length;
+            if (total > charged) {
+                const more = Math.max(total - charged, Math.min(charged, CHARGED_BYTES));
+                charge(more);
+                charged += more;
+            }
             if (total > most) throw new VeltaError('LIMIT', `a page of the Parquet file holds more than ${most} bytes`);
             const whole = new Uint8Array(length + rest.length);
             whole.set(previous.subarray(0, length));

@@ -36,8 +36,10 @@ export interface Column {
      * numbers and bools mean anything.
      */
     readonly isOrdered: boolean;
-    /** Place among the chunks of a group. */
+    /** Place among the chunks of a group; of a struct or a map: of the first of its chunks. */
     readonly leaf: number;
+    /** How many chunks it has in a group. */
+    readonly leaves: number;
     readonly physical: string;
     readonly typeLength: number;
     readonly maxDefinition: number;
@@ -134,8 +136,61 @@ const UNREAD = {
 /** A Thrift struct by its fields' numbers. @internal */
 export type Thrift = Readonly<Record<`field_${number}`, unknown>>;
 
+const STRUCT = 12;
+
+/**
+ * Walks over a struct of Thrift before hyparquet reads it: that makes room for as many items as a list says it has, be
+ * they there or not, and puts together numbers of any length.
+ * @param what - says that it is damaged
+ * @throws {VeltaError} CORRUPT
+ * @internal
+ */
+export function checkThrift(bytes: Uint8Array, offset: number, what: string): void {
+    const fail = (why: string): VeltaError => corrupt(`${what} (${why})`);
+    let at = offset;
+    const byte = (): number => {
+        if (at >= bytes.length) throw fail('it ends too early');
+        return bytes[at++] as number;
+    };
+    const varint = (): number => {
+        let value = 0;
+        for (let i = 0; i < 10; i++) {
+            const next = byte();
+            value += (next & 0x7f) * 2 ** (7 * i);
+            if (next < 0x80) return value;
+        }
+        throw fail('a number has too many bytes');
+    };
+    const skip = (count: number): void => {
+        at += count;
+    };
+    const list = (depth: number): void => {
+        const head = byte();
+        const type = head & 15;
+        const count = head >> 4 === 15 ? varint() : head >> 4;
+        // A bool takes a byte here, so that every item takes one at least.
+        for (let i = 0; i < count; i++) walk(type === 1 || type === 2 ? 3 : type, depth);
+    };
+    const walk = (type: number, depth: number): void => {
+        if (depth > DEEPEST) throw fail('it nests too deeply');
+        if (type === 3) byte();
+        else if (type >= 4 && type <= 6) varint();
+        else if (type === 7) skip(8);
+        else if (type === 8) skip(varint());
+        else if (type === 9) list(depth + 1);
+        else if (type === STRUCT) {
+            for (let head = byte(); (head & 15) !== 0; head = byte()) {
+                if (head >> 4 === 0) varint();
+                walk(head & 15, depth + 1);
+            }
+        } else if (type !== 1 && type !== 2) throw fail(`it has a field of type ${type}`);
+    };
+    walk(STRUCT, 0);
+}
+
 /** @throws {VeltaError} CORRUPT @internal */
 export function readThrift(bytes: Uint8Array, what: string): Thrift {
+    checkThrift(bytes, 0, `${what} cannot be read`);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     try {
         return deserializeTCompactProtocol({ view, offset: 0 }) as Thrift;
@@ -161,13 +216,13 @@ export function nullCountOf(value: unknown, most: number): number | null {
 
 /** @throws {VeltaError} CORRUPT, UNSUPPORTED, LIMIT @internal */
 export function parseFooter(bytes: Uint8Array, fileBytes: number): Footer {
+    const raw = readThrift(bytes, 'its footer');
     let found: FileMetaData;
     try {
         found = parquetMetadata(bytes, { parsers: UNREAD, geoparquet: false });
     } catch (error) {
         throw corrupt(`its footer cannot be read (${String(error)})`);
     }
-    const raw = readThrift(bytes, 'its footer');
     const leaves: SchemaElement[] = [];
     const columns = readSchema(found.schema, leaves, raw.field_7);
     const dataEnd = fileBytes - bytes.length;
@@ -180,9 +235,9 @@ export function parseFooter(bytes: Uint8Array, fileBytes: number): Footer {
             const statistics = field(field(item(rawChunks, leaf), 3), 12);
             return readChunk(chunk, leaves[leaf] as SchemaElement, statistics, fileBytes, dataEnd);
         });
-        for (const { leaf, maxRepetition, name } of columns) {
+        for (const { leaf, type, maxRepetition, name } of columns) {
             const { valueCount } = chunks[leaf] as Chunk;
-            if (maxRepetition === 0 && valueCount !== rows) {
+            if (type !== null && maxRepetition === 0 && valueCount !== rows) {
                 throw corrupt(`column '${name}' has ${valueCount} values for ${rows} rows`);
             }
         }
@@ -245,7 +300,9 @@ function bytesOrNull(value: unknown): Uint8Array | null {
 interface Node {
     readonly element: SchemaElement;
     readonly children: Node[];
+    /** Number of its first leaf, and how many it has. */
     readonly leaf: number;
+    readonly leaves: number;
 }
 
 const DEEPEST = 100;
@@ -259,11 +316,11 @@ function readSchema(schema: readonly SchemaElement[], leaves: SchemaElement[], o
         const isLeaf = count === 0 && depth > 0;
         if (isLeaf && node.type === undefined) throw corrupt('a column has no type');
         if (typeof node.name !== 'string') throw corrupt('a column has no name');
+        const leaf = leaves.length;
         if (isLeaf) leaves.push(node);
-        const leaf = leaves.length - 1;
         const children: Node[] = [];
         for (let i = 0; i < count; i++) children.push(read(depth + 1));
-        return { element: node, children, leaf };
+        return { element: node, children, leaf, leaves: leaves.length - leaf };
     };
     const root = read(0);
     // hyparquet pairs chunks with the elements that have a type: a group with one would shift them.
@@ -286,12 +343,13 @@ function columnOf(top: Node): Omit<Column, 'isOrdered'> {
         path.push(node.element);
         if (node.children.length !== 1) break;
     }
-    const { element, leaf } = node;
+    const { element, leaf, leaves } = node;
     const repeated = path.findIndex((each) => each.repetition_type === 'REPEATED');
     const definitions = path.map((_, i) => path.slice(0, i + 1).filter((p) => p.repetition_type !== 'REQUIRED').length);
     const common = {
         name: top.element.name,
         leaf,
+        leaves,
         physical: String(element.type),
         typeLength: whole(element.type_length ?? 0, 'the length of a type', 1 << 24),
         maxDefinition: definitions.at(-1) as number,

@@ -7,7 +7,7 @@
  * next one are on their way.
  *
  * A table that is to be made is made when its first rows have come, because a file says nowhere how long its lists are:
- * whatever fails before leaves no empty table behind.
+ * whatever fails before, or refuses these rows, leaves no empty table behind.
  */
 import { Database } from '../database.js';
 import { checkOptions, describe, invalid, quoted } from '../errors.js';
@@ -137,6 +137,8 @@ class Importer {
     readonly #options: ImportParquetOptions;
     readonly #where: string;
     #table: Table | null;
+    /** The table was made here. */
+    #isMade = false;
     #file: IncomingColumns<ParquetIncoming> | null = null;
     #pairs: readonly Pair<ParquetIncoming>[] = [];
     #written = 0;
@@ -154,6 +156,11 @@ class Importer {
     async run(): Promise<ImportResult> {
         try {
             return await this.#import();
+        } catch (error) {
+            const { table, database } = this.#options;
+            /* A table that got no row goes again: nothing changed. */
+            if (this.#isMade && this.#written === 0 && !database?.closed) database?.dropTable(table as string);
+            throw error;
         } finally {
             this.reader.release();
         }
@@ -248,7 +255,9 @@ class Importer {
         if (this.#table === null) {
             const { table, database, key } = this.#options;
             const file = this.#file as IncomingColumns<ParquetIncoming>;
+            const isNew = !(database as Database).tableNames().includes(table as string);
             this.#table = makeTable(database as Database, table as string, file, this.#pairs, dimensions, key);
+            this.#isMade = isNew;
         }
         return this.#table;
     }

@@ -22,7 +22,7 @@ import {
     readHybrid,
     readPlain,
 } from './encodings.js';
-import type { Chunk, Column } from './footer.js';
+import { type Chunk, type Column, checkThrift } from './footer.js';
 
 /**
  * Values of one column, in the form that `Table.insertColumns` takes: a typed array where no value is NULL (int:
@@ -68,6 +68,7 @@ export interface RawPage {
 export function readPageAt(bytes: Uint8Array, offset: number): RawPage {
     const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset };
     let header: PageHeader;
+    checkThrift(bytes, offset, 'a page has no header');
     try {
         header = parquetHeader(reader);
     } catch (error) {
@@ -127,6 +128,8 @@ export function integers(values: Int32Array | BigInt64Array, { rule, name }: Col
 
 const FLOATS = 4;
 const MOST_DIMENSIONS = 8192;
+/** What copies of values come to before they are charged. */
+const CHARGED_BYTES = 65_536;
 
 /** Decodes the pages of one chunk. @internal */
 export class ColumnDecoder {
@@ -354,7 +357,7 @@ export class ColumnDecoder {
             case 'DELTA_BYTE_ARRAY': {
                 if (physical !== 'BYTE_ARRAY' && physical !== 'FIXED_LEN_BYTE_ARRAY') break;
                 const most = Math.max(1 << 20, chunk.uncompressedBytes * 16);
-                return readDeltaBytes(cursor, count, most);
+                return readDeltaBytes(cursor, count, most, (bytes) => this.#charge(bytes, 'values'));
             }
             default:
         }
@@ -411,6 +414,10 @@ export class ColumnDecoder {
         }
         const isText = type === 'string';
         let bytes = 0;
+        const charge = (length: number): 0 => {
+            if (length > 0) this.#charge(length * (isText ? 2 : 1), 'its values', this.#lasting);
+            return 0;
+        };
         this.#each(definitions, count, (place, value) => {
             if (value < 0) return this.#markNull(place);
             if (isText && places !== null) {
@@ -419,11 +426,13 @@ export class ColumnDecoder {
             }
             const found = of[places === null ? value : (places[value] as number)];
             if (found instanceof Uint8Array) bytes += found.length;
+            // One value of a dictionary may be copied any number of times.
+            if (bytes >= CHARGED_BYTES) bytes = charge(bytes);
             if (isText) (out as string[])[place] = textOf(found as Uint8Array);
             // A copy, so that the page is not kept for it.
             else (out as unknown[])[place] = found instanceof Uint8Array ? found.slice() : found;
         });
-        if (bytes > 0) this.#charge(bytes * (isText ? 2 : 1), 'its values', this.#lasting);
+        charge(bytes);
     }
 
     /** Calls for each wanted row of a page with its place in the result and its value's; -1: NULL. */

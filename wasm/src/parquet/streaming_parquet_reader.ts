@@ -13,7 +13,14 @@ import { VeltaError, checkOptions, describe, invalid, quoted } from '../errors.j
 import type { Filter } from '../filter.js';
 import { type Allocation, MemoryBudget } from '../ranges/memory_budget.js';
 import { RangeClient, type RangeClientOptions } from '../ranges/range_client.js';
-import { LocalSource, type RangeSource, type RangeStats, type Tail, unlessAborted } from '../ranges/source.js';
+import {
+    LocalSource,
+    type RangeSource,
+    type RangeStats,
+    type Tail,
+    underSignals,
+    unlessAborted,
+} from '../ranges/source.js';
 import type { ColumnType } from '../schema.js';
 import { whereText } from '../imports/incoming.js';
 import { zstdUnpacker } from '../imports/zstd.js';
@@ -182,8 +189,8 @@ export class StreamingParquetReader {
     async readMetadata(options: { readonly signal?: AbortSignal } = {}): Promise<ParquetMetadata> {
         checkOptions('readMetadata', options, ['signal']);
         const { footer, fileBytes } = await this.load(options.signal);
-        const stored = (chunks: readonly (Chunk | undefined)[]): number =>
-            chunks.reduce((total, chunk) => total + (chunk === undefined ? 0 : chunk.end - chunk.start), 0);
+        const stored = (chunks: readonly Chunk[]): number =>
+            chunks.reduce((total, { start, end }) => total + end - start, 0);
         return {
             fileBytes,
             footerBytes: footer.footerBytes,
@@ -195,7 +202,9 @@ export class StreamingParquetReader {
                 physicalType: column.physical,
                 byteLength: column.physical === 'FIXED_LEN_BYTE_ARRAY' ? column.typeLength : 0,
                 nullable: column.maxDefinition > column.maxRepetition,
-                storedBytes: stored(footer.groups.map(({ chunks }) => chunks[column.leaf])),
+                storedBytes: stored(
+                    footer.groups.flatMap(({ chunks }) => chunks.slice(column.leaf, column.leaf + column.leaves)),
+                ),
             })),
             rowGroups: footer.groups.map(({ startRow, rows, chunks }) => {
                 return { startRow, rows, storedBytes: stored(chunks) };
@@ -209,35 +218,36 @@ export class StreamingParquetReader {
     }
 
     /** @internal */
-    async load(signal = this.#options.signal): Promise<{ footer: Footer; fileBytes: number }> {
-        while (this.#footer !== null) {
-            try {
-                return await (signal === undefined ? this.#footer : unlessAborted(this.#footer, signal));
-            } catch (error) {
-                // Cancelled by whoever asked first: that is not the end of this one.
-                const isOthers = error instanceof VeltaError && error.code === 'CANCELLED' && signal?.aborted !== true;
-                if (!isOthers) throw error;
+    async load(own?: AbortSignal): Promise<{ footer: Footer; fileBytes: number }> {
+        return underSignals([own, this.#options.signal], async ({ signal }) => {
+            while (this.#footer !== null) {
+                try {
+                    return await unlessAborted(this.#footer, signal);
+                } catch (error) {
+                    // Cancelled by whoever asked first: that is not the end of this one.
+                    const isOthers = error instanceof VeltaError && error.code === 'CANCELLED' && !signal.aborted;
+                    if (!isOthers) throw error;
+                }
             }
-        }
-        // One that failed is asked for again.
-        this.#footer = this.#load(signal).catch((error: unknown) => {
-            this.#footer = null;
-            throw error;
+            // One that failed is asked for again.
+            this.#footer = this.#load(signal).catch((error: unknown) => {
+                this.#footer = null;
+                throw error;
+            });
+            return this.#footer;
         });
-        return this.#footer;
     }
 
     /** Reads a range; an abort ends the wait also where the source does not listen to it. */
-    #read(start: number, end: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
-        const bytes = this.#source.read(start, end, { signal });
-        return signal === undefined ? bytes : unlessAborted(bytes, signal);
+    #read(start: number, end: number, signal: AbortSignal): Promise<Uint8Array> {
+        return unlessAborted(this.#source.read(start, end, { signal }), signal);
     }
 
-    async #load(signal: AbortSignal | undefined): Promise<{ footer: Footer; fileBytes: number }> {
+    async #load(signal: AbortSignal): Promise<{ footer: Footer; fileBytes: number }> {
         const held = [this.budget.allocate(this.#footerBytes, 'the end of the file')];
         try {
             const tail = this.#source.readTail(this.#footerBytes, { signal });
-            const end = await (signal === undefined ? tail : unlessAborted(tail, signal));
+            const end = await unlessAborted(tail, signal);
             const { bytes, size } = checkTail(end, this.#footerBytes);
             const length = footerLength(bytes, size);
             if (length <= bytes.length) {
@@ -488,8 +498,7 @@ export class StreamingParquetReader {
         wanted: Uint32Array | null,
         options: ReadValuesOptions & { readonly known?: KnownPlaces },
     ): Promise<HeldValues[]> {
-        const { vectors } = options;
-        const signal = options.signal ?? this.#options.signal;
+        const { vectors, signal } = options;
         const plans = await this.#plan(group, columns, wanted, signal, options.known ?? new Map());
         const decompressors = await this.#decompressors(plans);
         const fetched = await this.#fetch(
@@ -585,22 +594,20 @@ export class StreamingParquetReader {
         const release = (): void => {
             for (const each of held) each.release();
         };
-        const stop = new AbortController();
-        const abort = (): void => stop.abort(signal?.reason);
-        signal?.addEventListener('abort', abort);
-        if (signal?.aborted) abort();
         try {
             for (const { start, end } of merged) held.push(this.budget.allocate(end - start, 'a part of the file'));
-            const parts = merged.map(async ({ start, end }) => {
-                const bytes = await this.#read(start, end, stop.signal);
-                if (bytes.length !== end - start) throw new VeltaError('IO', 'the source gave another part');
-                return bytes;
+            const bytes = await underSignals([signal, this.#options.signal], async (stop) => {
+                const parts = merged.map(async ({ start, end }) => {
+                    const part = await this.#read(start, end, stop.signal);
+                    if (part.length !== end - start) throw new VeltaError('IO', 'the source gave another part');
+                    return part;
+                });
+                // All are waited for, so that none goes on with bytes that are no longer charged.
+                const all = Promise.all(parts);
+                all.catch(() => stop.abort());
+                await Promise.allSettled(parts);
+                return all;
             });
-            // All are waited for, so that none goes on with bytes that are no longer charged.
-            const all = Promise.all(parts);
-            all.catch(() => stop.abort());
-            await Promise.allSettled(parts);
-            const bytes = await all;
             const bytesOf = ({ start, end }: Span): Uint8Array => {
                 const i = merged.findIndex((part) => part.start <= start && end <= part.end);
                 const from = start - (merged[i] as Span).start;
@@ -610,8 +617,6 @@ export class StreamingParquetReader {
         } catch (error) {
             release();
             throw error;
-        } finally {
-            signal?.removeEventListener('abort', abort);
         }
     }
 }

@@ -223,8 +223,10 @@ export class RangeClient implements RangeSource {
             try {
                 await this.#get({ start: 0, end: 1, suffix: null }, options.signal, true);
             } catch (error) {
-                if (!(error instanceof VeltaError) || error.code !== 'UNSUPPORTED' || this.#size === null) throw error;
-                acceptsRanges = false;
+                const code = error instanceof VeltaError && this.#size !== null ? error.code : '';
+                const isEmpty = code === 'LIMIT' && this.#size === 0; // it has no first byte
+                if (code !== 'UNSUPPORTED' && !isEmpty) throw error;
+                acceptsRanges = isEmpty;
             }
         }
         return { size: this.#size, acceptsRanges, etag: this.#etag, lastModified: this.#lastModified };
@@ -416,9 +418,9 @@ export class RangeClient implements RangeSource {
     async #head(signal: AbortSignal): Promise<boolean> {
         return this.#send('HEAD', {}, signal, async (response) => {
             const length = response.headers.get('Content-Length');
-            const isEncoded = isPacked(response);
             const isNumber = length !== null && /^\d{1,15}$/.test(length);
-            this.#recognise(response, isNumber && !isEncoded ? Number(length) : null);
+            // Length and ETag of a packed answer are those of what is packed, which ranges are not of.
+            if (!isPacked(response)) this.#recognise(response, isNumber ? Number(length) : null);
             return response.headers.get('Accept-Ranges') === 'bytes';
         });
     }
@@ -491,6 +493,11 @@ export class RangeClient implements RangeSource {
         const text = response.headers.get('Content-Range');
         if (text === null) {
             this.#recognise(response, null);
+            const length = Number(response.headers.get('Content-Length') ?? NaN);
+            if (this.#isForeign && suffix === null && this.#size === null && length < end - start) {
+                this.#size = start + length; // fewer come where the file ends
+                throw this.#beyond(end);
+            }
             if (this.#isForeign && suffix === null) return { start, end }; // not exposed: the length is checked
             throw this.#failure('the server sent a part without Content-Range');
         }

@@ -60,6 +60,25 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal)
     }
 }
 
+/**
+ * Runs under several signals as one: the controller's, which the first one aborts.
+ * @internal
+ */
+export async function underSignals<T>(
+    signals: readonly (AbortSignal | undefined)[],
+    run: (stop: AbortController) => Promise<T>,
+): Promise<T> {
+    const stop = new AbortController();
+    const abort = (): void => stop.abort(signals.find((each) => each?.aborted)?.reason);
+    for (const each of signals) each?.addEventListener('abort', abort);
+    if (signals.some((each) => each?.aborted)) abort();
+    try {
+        return await run(stop);
+    } finally {
+        for (const each of signals) each?.removeEventListener('abort', abort);
+    }
+}
+
 /** Refuses what is no range. @throws {VeltaError} INVALID @internal */
 export function checkRange(start: unknown, end: unknown): void {
     if (

@@ -7,12 +7,13 @@
  * has gone another way: what is missing is asked for, and where the log does not reach back, a new export. The same
  * happens with each worker that gets the store, so a copy never follows two courses of a store.
  *
- * Order: every answer of the leader to this tab says where the store stood then, and is told here only when the copy is
- * there, too: so a tab reads what it wrote, and never reads less than it was told before. The first answers of another
- * leader wait until the copy was found to be, or made, one of its course: a copy may have heard of changes that went
- * with the leader before, and then it is ahead in numbers only. A new copy is read only once it has what was told while
- * it came. While changes of this tab are under way, its reads go to the leader behind them. Where there is no copy
- * (this tab has the store itself; the copy found no memory; a new one is on its way) reads go to the leader.
+ * Order: every answer, error and event of the leader to this tab says where the store stood then, and is told here only
+ * when the copy is there, too: so a tab reads what it wrote, and never reads less than it was told before. The first
+ * answers of another leader wait until the copy was found to be, or made, one of its course: a copy may have heard of
+ * changes that went with the leader before, and then it is ahead in numbers only. A new copy is read only once it has
+ * what was told while it came. While changes of this tab are under way, its reads go to the leader behind them. Where
+ * there is no copy (this tab has the store itself; the copy found no memory; a new one is on its way) reads go to the
+ * leader.
  */
 import { VeltaError } from '../errors.js';
 import { Connection, type Line, Reference, type WorkerOptions } from '../worker/client.js';

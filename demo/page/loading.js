@@ -109,7 +109,9 @@ export async function fill(store) {
             card.hidden = true;
             return;
         } catch (error) {
-            if (!isStopped) await ask('The packages could not be loaded', sentence(error), { ok: 'Try again' });
+            // Where the list cannot be had, it is not asked for again and again.
+            if (!isStopped || !isLoading)
+                await ask('The packages could not be loaded', sentence(error), { ok: 'Try again' });
         } finally {
             button.removeEventListener('click', stop);
             loader.close();

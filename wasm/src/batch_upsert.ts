@@ -37,7 +37,9 @@ function columnsOf(row: Row): string[] {
 
 function sameColumns(a: Row, b: Row): boolean {
     const names = columnsOf(a);
-    return names.length === columnsOf(b).length && names.every((name) => b[name] !== undefined);
+    return (
+        names.length === columnsOf(b).length && names.every((name) => Object.hasOwn(b, name) && b[name] !== undefined)
+    );
 }
 
 /** The error's sentence, which names the row by its place in the batch, with its place among all rows. */

@@ -13,6 +13,7 @@ import { checkOptions, describe, invalid, quoted, VeltaError } from './errors.js
 import { dispose, type RowIterator } from './iterator.js';
 import { key, required, type Schema } from './schema.js';
 import type { Table } from './table.js';
+import { bytesOfBuffer } from './values.js';
 
 /** How a family's keys are given: strings, or bytes. */
 export type FamilyKeyKind = 'string' | 'bytes';
@@ -67,7 +68,7 @@ function bytesOfValue(value: FamilyValue): Uint8Array {
         return value;
     }
     if (value instanceof ArrayBuffer) {
-        return new Uint8Array(value);
+        return bytesOfBuffer('a value of a column family', value);
     }
     throw new VeltaError('TYPE', 'a value of a column family is a Uint8Array, an ArrayBuffer or a string');
 }
@@ -125,13 +126,16 @@ export class ColumnFamily<T extends FamilyKeyKind = 'string'> {
     writeBatch(entries: Iterable<readonly [FamilyKeyOf<T>, FamilyValue]>): number {
         const keys: string[] = [];
         const values: Uint8Array[] = [];
+        // A generator may give the same buffer, changed, again.
+        const mayReuse = !Array.isArray(entries);
         for (const entry of listed('writeBatch', entries)) {
             if (!Array.isArray(entry)) {
                 throw invalid(`writeBatch: expected a pair of key and value, not ${describe(entry)}`, keys.length);
             }
             const [key, value] = entry as readonly [FamilyKeyOf<T>, FamilyValue];
             keys.push(this.#textOf(key, keys.length));
-            values.push(bytesOfValue(value));
+            const bytes = bytesOfValue(value);
+            values.push(mayReuse ? bytes.slice() : bytes);
         }
         if (keys.length === 0) {
             return 0;

@@ -106,21 +106,21 @@ function definitionOf(column: StoreColumn, isKey: boolean): ColumnDefinition {
 
 function schemaOf(columns: readonly StoreColumn[], primaryKey?: string): Schema {
     if (!Array.isArray(columns)) throw invalid(`expected an array of columns, not ${describe(columns)}`);
-    const schema: Record<string, ColumnDefinition> = {};
+    const schema = new Map<string, ColumnDefinition>(); // an object would lose a column '__proto__'
     for (const column of columns as readonly StoreColumn[]) {
         const definition = definitionOf(column, primaryKey !== undefined && column?.name === primaryKey);
-        if (Object.hasOwn(schema, column.name)) {
+        if (schema.has(column.name)) {
             throw new VeltaError('EXISTS', `column ${quoted(column.name)} is named twice`);
         }
-        schema[column.name] = definition;
+        schema.set(column.name, definition);
     }
     if (primaryKey !== undefined && typeof primaryKey !== 'string') {
         throw invalid(`the primary key is a column's name, not ${describe(primaryKey)}`);
     }
-    if (primaryKey !== undefined && !Object.hasOwn(schema, primaryKey)) {
+    if (primaryKey !== undefined && !schema.has(primaryKey)) {
         throw new VeltaError('UNKNOWN_COLUMN', `the primary key ${quoted(primaryKey)} is not among the columns`);
     }
-    return schema;
+    return Object.fromEntries(schema);
 }
 
 /**
@@ -171,7 +171,7 @@ export class ColumnStore {
      * @throws {VeltaError} `INVALID` for a type that is not known, `EXISTS` for a column named twice.
      */
     static withSchema(schema: readonly StoreColumn[], options: ColumnStoreOptions = {}): ColumnStore {
-        return new ColumnStore(options).#begin(schema);
+        return new ColumnStore(options).#beginNew(schema);
     }
 
     /**
@@ -183,7 +183,7 @@ export class ColumnStore {
         column: string,
         options: ColumnStoreOptions = {},
     ): ColumnStore {
-        return new ColumnStore(options).#begin(schema, column);
+        return new ColumnStore(options).#beginNew(schema, column);
     }
 
     /**
@@ -499,6 +499,16 @@ export class ColumnStore {
     /** Closes. */
     async [asyncDispose](): Promise<void> {
         await this.close();
+    }
+
+    /** {@link #begin} of a store in memory, which is given back when that fails. */
+    #beginNew(columns: readonly StoreColumn[], primaryKey?: string): this {
+        try {
+            return this.#begin(columns, primaryKey);
+        } catch (error) {
+            void this.close();
+            throw error;
+        }
     }
 
     /** Makes the table, or brings a stored one up to the schema. */

@@ -326,6 +326,7 @@ export class ColumnStorePersistence {
      */
     async load(name: string, options: LoadOptions = {}): Promise<ColumnStore> {
         checkName(name);
+        if ((options as unknown) === null) throw invalid('load: options must be an object, not null');
         const { signal, onProgress, ...memory } = options;
         const bytes = await transact(await this.#open(), 'readonly', signal, async (manifests, chunks) => {
             const manifest = checkManifest((await answer(manifests.get(name))) as Manifest | undefined, name);
@@ -407,7 +408,13 @@ export class ColumnStorePersistence {
             throw new VeltaError('UNSUPPORTED', text);
         }
         return new Promise((resolve, reject) => {
-            const request = factory.open(this.#name, 1);
+            let request: IDBOpenDBRequest;
+            try {
+                request = factory.open(this.#name, 1);
+            } catch (error) {
+                reject(failure(error));
+                return;
+            }
             request.onupgradeneeded = () => {
                 request.result.createObjectStore(MANIFESTS);
                 request.result.createObjectStore(CHUNKS);

@@ -27,7 +27,7 @@ import { type Schema, difference, fullSchema, writeColumn } from './schema.js';
 import type { StorageDriver } from './storage/driver.js';
 import { STREAMS_TABLE } from './stream/apply_records.js';
 import { Table } from './table.js';
-import { isDetached, millisecondsOf } from './values.js';
+import { bytesOfBuffer, isDetached, millisecondsOf } from './values.js';
 import { type Change, readChange } from './watch.js';
 
 /** Where a database is kept. */
@@ -152,6 +152,11 @@ function checkTableName(name: unknown): void {
     if (name === STREAMS_TABLE) {
         throw invalid(`a table is not named '${STREAMS_TABLE}', which is kept for the positions of streams`);
     }
+}
+
+/** A time as the engine takes it, for which 0 stands for none: a millisecond more of history stays. */
+function sinceOf(time: Date | number): number {
+    return millisecondsOf(time) || (millisecondsOf(time) === 0 ? -1 : NaN);
 }
 
 /** A position in memory, which the engine moves on. */
@@ -519,12 +524,13 @@ export class Database {
     compact(options: CompactOptions = {}): CompactStats {
         checkOptions('compact', options, ['keepSince', 'keepTags', 'onProgress']);
         const { keepSince, keepTags = [] } = options;
-        const since = keepSince === undefined ? 0 : keepSince === 'all' ? ALL_HISTORY : millisecondsOf(keepSince);
+        const since = keepSince === undefined ? 0 : keepSince === 'all' ? ALL_HISTORY : sinceOf(keepSince);
         if (Number.isNaN(since)) throw invalid(`compact: keepSince is a Date, milliseconds or 'all'`);
         if (!Array.isArray(keepTags)) throw invalid(`compact: keepTags is an array, not ${describe(keepTags)}`);
         const stats = this.run((instance) => {
             const tags = instance.space(keepTags.length * 4);
-            keepTags.forEach((tag: string, i) => {
+            // Array.from also sees the holes of a sparse array.
+            Array.from(keepTags as string[]).forEach((tag, i) => {
                 const text = instance.cString(tag, 'a tag');
                 instance.u32[(tags >>> 2) + i] = text;
             });
@@ -571,7 +577,7 @@ export class Database {
         }
         this.check();
         this.#maintenance.rethrow();
-        return this.#link(maxNodes ?? 0);
+        return this.#link(Math.min(maxNodes ?? 0, 0xffffffff));
     }
 
     #link(maxNodes: number, progress?: Progress): number {
@@ -789,6 +795,7 @@ export class Database {
         const subscription = instance.exports.abi_watch(this.#handle, id);
         if (subscription === 0) {
             instance.watchers.remove(id);
+            if (this.#busy) throw busy();
             throw new VeltaError('NO_MEMORY', 'there is no memory for another subscription');
         }
         const token = {};
@@ -957,7 +964,7 @@ export function createDatabase(options: MemoryOptions = {}): Database {
  */
 export function importDatabase(bytes: Uint8Array | ArrayBuffer, options: MemoryOptions = {}): Database {
     checkOptions('importDatabase', options, MEMORY_OPTIONS);
-    const array = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+    const array = bytes instanceof ArrayBuffer ? bytesOfBuffer('an export', bytes) : bytes;
     if (!(array instanceof Uint8Array)) throw invalid(`an export is a Uint8Array, not ${describe(bytes)}`);
     if (array.length === 0 && isDetached(array)) throw invalid('the ArrayBuffer of the export is detached');
     if (array.length > EXPORT_MOST * 2) throw new VeltaError('NO_MEMORY', `${array.length} bytes are too many`);

@@ -21,6 +21,7 @@ import {
 import { HEAD_BYTES, decodeRecords, recordLength, recordLife, recordSequence } from './stream/records.js';
 import type { Table } from './table.js';
 import { applyDelta, applyDeltas, copyVector, useVector } from './table_vectors.js';
+import { bytesOfBuffer } from './values.js';
 
 /** A change of one vector. */
 export interface VectorDelta {
@@ -246,6 +247,8 @@ export class DeltaVectorDB {
     #database: Database;
     #table: Table<VectorSchema>;
     #busy = false;
+    /** The import of a stored database that is under way. */
+    #importing: Promise<void> | null = null;
     readonly #options: DeltaVectorDBOpenOptions;
     readonly #listeners = new Set<{ readonly call: DeltaListener }>();
     readonly #news: { delta: VectorDelta; id: number }[] = [];
@@ -500,7 +503,7 @@ export class DeltaVectorDB {
      */
     async import(bytes: Uint8Array | ArrayBuffer): Promise<void> {
         const definition = this.#definition();
-        const array = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+        const array = bytes instanceof ArrayBuffer ? bytesOfBuffer('an export', bytes) : bytes;
         const { now, autoIndex, memoryBudget } = this.#options;
         const database = importDatabase(array, {
             ...(memoryBudget === undefined ? {} : { memoryBudget }),
@@ -512,9 +515,11 @@ export class DeltaVectorDB {
             const table = this.#check(database, definition);
             if (this.#database.storage === 'memory') {
                 const before = this.#database;
+                const closing = before.close();
+                if (!before.closed) await closing; // refused, from within a callback of it
                 this.#database = database;
                 this.#table = table;
-                await before.close();
+                await closing;
                 return;
             }
         } catch (error) {
@@ -522,11 +527,12 @@ export class DeltaVectorDB {
             throw error;
         }
         this.#busy = true;
+        this.#importing = database.close().then(() => this.#replaceStored(array));
         try {
-            await database.close();
-            await this.#replaceStored(array);
+            await this.#importing;
         } finally {
             this.#busy = false;
+            this.#importing = null;
         }
     }
 
@@ -565,6 +571,7 @@ export class DeltaVectorDB {
     /** Flushes and ends it; resolves when its storage is free. Calling it again does nothing. */
     async close(): Promise<void> {
         this.#listeners.clear();
+        if (this.#importing !== null) await this.#importing.catch(() => undefined); // which opens it again
         await this.#database.close();
     }
 

@@ -329,6 +329,18 @@ export class Instance {
         this.#thrown ??= { error };
     }
 
+    /** Runs a callback; what an earlier one threw is not for the calls that this one makes of other databases. */
+    apart(callback: () => void): void {
+        const before = this.#thrown;
+        this.#thrown = null;
+        try {
+            callback();
+        } catch (error) {
+            this.#thrown = { error };
+        }
+        this.#thrown = before ?? this.#thrown;
+    }
+
     /**
      * What to throw for an exception seen around a call of the module: a trap poisons the instance; a refusal of memory
      * by the engine of JavaScript becomes NO_MEMORY; the rest is as it was.
@@ -446,12 +458,10 @@ function velta(holder: { instance?: Instance }): Record<keyof Imports, unknown> 
         progress: (id, done, total) => instance().report(id, done, total),
         change: (id, change) => {
             const own = instance();
-            try {
+            own.apart(() => {
                 own.refresh();
                 own.watchers.get(id)?.(change >>> 0);
-            } catch (error) {
-                own.keep(error);
-            }
+            });
         },
     };
     return { ...imports };

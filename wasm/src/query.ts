@@ -345,9 +345,11 @@ export class Query<S extends Schema = Schema, C extends ColumnName<S> = ColumnNa
             const list = this.#writeAggregates(instance, entries);
             const where = instance.cString(this.filter, 'the filter');
             const by = group?.address ?? 0;
+            const most = Math.min(top, 0xffffffff);
             return table.result(
                 instance,
-                (out) => instance.exports.abi_aggregate(table.handle, where, list, entries.length, by, top, order, out),
+                (out) =>
+                    instance.exports.abi_aggregate(table.handle, where, list, entries.length, by, most, order, out),
                 (result) => this.#readAggregates(instance, result, entries, group),
             ) as Record<string, unknown>[];
         });

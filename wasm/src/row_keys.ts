@@ -46,7 +46,7 @@ function writeTextKeys(
     column: ColumnInfo,
 ): void {
     // Read once: what is measured must be what is written.
-    const texts = Array.from(keys, (key, i) => keyText(table, key, column, i));
+    const texts = Array.from({ length: keys.length }, (_, i) => keyText(table, keys[i], column, i));
     const offsets = instance.space((texts.length + 1) * 8);
     let total = 0;
     for (let i = 0; i <= texts.length; i++) {

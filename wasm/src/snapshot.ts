@@ -14,7 +14,7 @@ import { type Instance, currentInstance } from './instance.js';
 import { type Allocation, MemoryBudget } from './ranges/memory_budget.js';
 import { CLIENT_OPTIONS, RangeClient, type RangeClientOptions } from './ranges/range_client.js';
 import { LocalSource, type RangeSource, type RangeStats, cancelled, unlessAborted } from './ranges/source.js';
-import { isDetached } from './values.js';
+import { bytesOfBuffer, isDetached } from './values.js';
 
 /** Where a snapshot lies: an address, bytes or a file that are here, or whatever reads ranges of it. */
 export type SnapshotSource = string | URL | Uint8Array | ArrayBuffer | Blob | RangeSource;
@@ -132,7 +132,7 @@ function sourceOf(where: SnapshotSource, options: SnapshotOptions, budget: Memor
     }
     const given = CLIENT_OPTIONS.find((name) => options[name] !== undefined && !['signal', 'budget'].includes(name));
     if (given !== undefined) throw invalid(`openSnapshot: ${given} is for addresses; give it to what reads the ranges`);
-    const bytes = where instanceof ArrayBuffer ? new Uint8Array(where) : where;
+    const bytes = where instanceof ArrayBuffer ? bytesOfBuffer('a snapshot', where) : where;
     if (bytes instanceof Uint8Array) {
         if (bytes.length === 0 && isDetached(bytes)) throw invalid('the ArrayBuffer of the snapshot is detached');
         return new LocalSource(bytes);

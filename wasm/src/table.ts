@@ -390,7 +390,8 @@ export class Table<S extends Schema = Schema> {
         this.database.run((instance) => {
             const list = writeKeys(this.#instance, this, keys);
             const at = instance.space(keys.length * 8);
-            times.forEach((time: Date | number | null, i) => {
+            // Array.from also sees the holes of a sparse array.
+            Array.from(times as (Date | number | null)[]).forEach((time, i) => {
                 const ms = time === null ? 0 : millisecondsOf(time);
                 if (Number.isNaN(ms))
                     throw invalid(`time ${i} must be a Date or milliseconds, not ${describe(time)}`, i);

@@ -117,9 +117,8 @@ function writeVector(instance: Instance, at: Address, value: unknown, column: Co
     }
     if (!Array.isArray(value)) throw typeError(column, row, value, 'a Float32Array or an array of numbers');
     vectorLength(column, row, value);
-    const { f32 } = instance;
     const start = at >>> 2;
-    for (let i = 0; i < value.length; i++) {
+    for (let i = 0; i < column.dimensions; i++) {
         const element: unknown = value[i];
         if (typeof element !== 'number') {
             throw typeError(column, row, element, `a number as element ${i} of the vector`);
@@ -128,7 +127,7 @@ function writeVector(instance: Instance, at: Address, value: unknown, column: Co
             const text = `column '${column.name}', row ${row}: element ${i} of the vector is ${element}`;
             throw new VeltaError('NOT_FINITE', text, { offset: row });
         }
-        f32[start + i] = element;
+        instance.f32[start + i] = element;
     }
 }
 
@@ -217,10 +216,10 @@ function writeFixed(instance: Instance, column: ColumnInfo, source: Source, vali
     const { rows } = source;
     const width = column.type === 'vector' ? column.dimensions * 4 : (WIDTHS[column.type] as number);
     const data = instance.space(rows * width);
-    const { u8, f64 } = instance;
     let nulls = 0;
     for (let row = 0; row < rows; row++) {
         const value = source.at(row);
+        const { u8, f64 } = instance; // a getter of the caller may have made the memory grow
         const at = data + row * width;
         if (value === null || value === undefined) {
             u8[valid + (row >>> 3)] = (u8[valid + (row >>> 3)] as number) & ~(1 << (row & 7));
@@ -250,6 +249,17 @@ function writeFixed(instance: Instance, column: ColumnInfo, source: Source, vali
     return { data, offsets: 0, nulls };
 }
 
+/** The bytes of an ArrayBuffer. @throws {VeltaError} INVALID where it is detached @internal */
+export function bytesOfBuffer(what: string, buffer: ArrayBuffer): Uint8Array {
+    try {
+        return new Uint8Array(buffer);
+    } catch (error) {
+        throw new VeltaError('INVALID', `${what}: the ArrayBuffer is detached (it was transferred away)`, {
+            cause: error,
+        });
+    }
+}
+
 /** The bytes that a string or bytes value will take. */
 function measure(column: ColumnInfo, row: number, value: unknown): number {
     if (column.type === 'string') {
@@ -257,13 +267,14 @@ function measure(column: ColumnInfo, row: number, value: unknown): number {
         return utf8Bytes(value, `column '${column.name}', row ${row}: the string`);
     }
     if (!(value instanceof Uint8Array)) throw typeError(column, row, value, 'a Uint8Array');
-    if (value.length === 0 && isDetached(value)) {
+    const bytes = elementCount(value);
+    if (bytes === 0 && isDetached(value)) {
         throw invalid(
             `column '${column.name}', row ${row}: the ArrayBuffer is detached (it was transferred away)`,
             row,
         );
     }
-    return value.length;
+    return bytes;
 }
 
 function writeVariable(instance: Instance, column: ColumnInfo, source: Source, valid: Address): Written {
@@ -271,12 +282,15 @@ function writeVariable(instance: Instance, column: ColumnInfo, source: Source, v
     const offsets = instance.space((rows + 1) * 8);
     let total = 0;
     let nulls = 0;
-    const { u8, u32 } = instance;
     const place = offsets >>> 2;
+    // Read once: what is measured must be what is written.
+    const values = new Array<unknown>(rows);
+    for (let row = 0; row < rows; row++) values[row] = source.at(row);
+    const { u8, u32 } = instance; // a getter of the caller may have made the memory grow
     for (let row = 0; row < rows; row++) {
         u32[place + 2 * row] = total;
         u32[place + 2 * row + 1] = 0;
-        const value = source.at(row);
+        const value = values[row];
         if (value === null || value === undefined) {
             u8[valid + (row >>> 3)] = (u8[valid + (row >>> 3)] as number) & ~(1 << (row & 7));
             nulls++;
@@ -292,7 +306,7 @@ function writeVariable(instance: Instance, column: ColumnInfo, source: Source, v
         const start = words[place + 2 * row] as number;
         const bytes = (words[place + 2 * row + 2] as number) - start;
         if (bytes === 0) continue;
-        const value = source.at(row);
+        const value = values[row];
         if (typeof value === 'string') instance.encode(value, data + start, bytes);
         else instance.u8.set(value as Uint8Array, data + start);
     }
@@ -360,9 +374,10 @@ export function unknownColumn(
 export function batchOfRows(
     instance: Instance,
     columns: ReadonlyMap<string, ColumnInfo>,
-    rows: readonly unknown[],
+    given: readonly unknown[],
     strict: boolean,
 ): Batch {
+    const rows = given.slice(); // a getter of a row may change the caller's
     for (let i = 0; i < rows.length; i++) {
         const row = rows[i];
         if (typeof row !== 'object' || row === null || Array.isArray(row) || ArrayBuffer.isView(row)) {

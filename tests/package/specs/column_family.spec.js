@@ -20,6 +20,18 @@ describe('column families', () => {
     afterEach(() => db.close());
 
     describe('by name', () => {
+        it('takes what a generator gives from one buffer', async () => {
+            const database = createDatabase({ autoIndex: false });
+            const family = database.createColumnFamily('reused');
+            const pairs = function* () {
+                const bytes = new Uint8Array(1);
+                for (bytes[0] = 0; bytes[0] < 3; bytes[0]++) yield [`k${bytes[0]}`, bytes];
+            };
+            expect(family.writeBatch(pairs())).to.equal(3);
+            expect(family.iter().collectAll()).to.deep.equal([0, 1, 2].map((n) => [`k${n}`, new Uint8Array([n])]));
+            await database.close();
+        });
+
         it('are created, found, listed, dropped', async () => {
             expect(db.listColumnFamilies()).to.deep.equal([]);
             const made = db.createColumnFamily('settings');

@@ -33,6 +33,31 @@ describe('ColumnStore', () => {
     });
 
     describe('schema', () => {
+        it('takes names that objects have already', () => {
+            const names = ['__proto__', 'constructor', 'id'];
+            const store = keyed(names.map((name) => ({ name, type: 'int' })));
+            expect(store.columnNames).to.deep.equal(names);
+            expect(
+                store.batchUpsert([
+                    { id: 1, constructor: 1 },
+                    { id: 2, ['__proto__']: 2 },
+                ]),
+            ).to.deep.equal({
+                inserted: 2,
+                updated: 0,
+                failed: [],
+            });
+        });
+
+        it('that is refused leaves no database behind', async () => {
+            const { instance } = keep(new ColumnStore()).database;
+            const { clocks } = instance.counts();
+            const wrong = [{ name: 'a', type: 'none' }];
+            expect(await codeOf(() => ColumnStore.withSchema(wrong, { now: Date.now }))).to.equal('INVALID');
+            expect(await codeOf(() => ColumnStore.withPrimaryKey(wrong, 'a', { now: Date.now }))).to.equal('INVALID');
+            expect(instance.counts().clocks).to.equal(clocks);
+        });
+
         it('may be empty at first and grow', async () => {
             const store = keep(new ColumnStore());
             expect(store.columnNames).to.deep.equal([]);

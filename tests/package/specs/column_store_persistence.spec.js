@@ -128,6 +128,15 @@ describe('ColumnStorePersistence', () => {
         expect(store.getRow(1000)).to.equal(null);
     });
 
+    it('says what is wrong by coded errors', async () => {
+        const open = () => {
+            throw new DOMException('not here', 'SecurityError');
+        };
+        const refused = new ColumnStorePersistence({ indexedDB: { open } });
+        expect((await errorOf(() => refused.init())).code).to.equal('IO');
+        expect((await errorOf(() => persistence.load('any', null))).code).to.equal('INVALID');
+    });
+
     it('lists, describes and deletes', async () => {
         expect(await persistence.listStores()).to.deep.equal([]);
         expect(await persistence.getMetadata('one')).to.equal(null);

@@ -258,6 +258,20 @@ describe('Database', () => {
             own.close();
         });
 
+        it('is kept since 1970 where that is asked', () => {
+            for (const keepSince of [0, -0, new Date(0), 1, -1]) {
+                let now = 1000;
+                const own = createDatabase({ now: () => now, autoIndex: false });
+                const table = own.table('t', { k: key('string'), n: 'int' });
+                table.insert({ k: 'a', n: 1 });
+                now = 2000;
+                table.update('a', { n: 2 });
+                own.compact({ keepSince });
+                expect(table.get('a', { at: 1500 }), String(keepSince)).to.deep.equal({ k: 'a', n: 1 });
+                own.close();
+            }
+        });
+
         it('drops deleted rows at compaction', () => {
             const table = db.table('t', { k: key('int'), v: vector(8) });
             fill(table, 500);

@@ -22,6 +22,28 @@ describe('DeltaVectorDB', () => {
         for (const db of opened.splice(0)) await db.close();
     });
 
+    describe('import', () => {
+        it('that is refused in the middle of a call leaves what is there', async () => {
+            const db = make({ dimensions: 2 });
+            db.applyDelta(create('a', f32(1, 2)));
+            const bytes = db.export();
+            let importing;
+            db.withVector('a', () => (importing = errorOf(() => db.import(bytes))));
+            expect((await importing).code).to.equal('BUSY');
+            expect(db.getVector('a')).to.deep.equal(f32(1, 2));
+        });
+
+        it('is over before close is', async () => {
+            const name = temporaryName();
+            const db = await DeltaVectorDB.open(name, { dimensions: 2 });
+            db.applyDelta(create('a', f32(1, 2)));
+            const importing = db.import(db.export());
+            await db.close();
+            await importing;
+            expect(db.database.closed).to.equal(true);
+        });
+    });
+
     describe('options', () => {
         it('has the defaults of the contract', () => {
             const db = make();

@@ -395,6 +395,106 @@ describe('calls from within calls', () => {
         await database.verify();
         await database.close();
     });
+
+    it('memory that grows while values are read gets all of them', async () => {
+        const [{ database, table }, other] = [
+            velta.createDatabase({ autoIndex: false }),
+            velta.createDatabase({ autoIndex: false }),
+        ].map((made) => ({
+            database: made,
+            table: made.table('t', { f: 'float', s: 'string', b: 'bytes', v: velta.vector(2) }),
+        }));
+        const { wasmMemoryBytes } = database.stats();
+        /** Gives the value, after the memory has grown where this is read for the n-th time. */
+        const growing = (name, value, n) =>
+            Object.defineProperty({}, name, {
+                enumerable: true,
+                get: () => {
+                    const { memory } = database.instance;
+                    const before = memory.buffer.byteLength;
+                    while (n-- === 0 && memory.buffer.byteLength === before) {
+                        other.table.insertColumns({ b: [new Uint8Array(8 << 20)] });
+                        n++;
+                    }
+                    return value;
+                },
+            });
+        for (const [name, value] of Object.entries({ f: 1.5, s: 'text', b: new Uint8Array([1, 2]), v: [3, 4] })) {
+            for (let n = 0; n < 4; n++) {
+                const { firstRow } = table.insert(growing(name, value, n));
+                const [row] = table.getRows(new Uint32Array([firstRow]));
+                expect(typeof value === 'object' ? [...row[name]] : row[name], name).to.deep.equal(
+                    typeof value === 'object' ? [...value] : value,
+                );
+            }
+        }
+        expect(database.stats().wasmMemoryBytes).to.be.above(wasmMemoryBytes);
+        await database.verify();
+        await database.close();
+        await other.database.close();
+    });
+
+    it('values of another length the next time, and arrays that tell wrong lengths, write no further', async () => {
+        class Liar extends Uint8Array {
+            get length() {
+                return 1;
+            }
+        }
+        const database = velta.createDatabase({ autoIndex: false });
+        const table = database.table('t', { s: 'string', b: 'bytes' });
+        const changing = (name, values) =>
+            Object.defineProperty({}, name, {
+                enumerable: true,
+                get: () => (values.length > 1 ? values.shift() : values[0]),
+            });
+        const long = new Uint8Array(4 << 20).fill(7);
+        const short = new Uint8Array(3);
+        table.insert(changing('b', [short, short, long]));
+        table.insert(changing('s', ['short', 'short', undefined]));
+        table.insert(changing('s', ['short', 'short', '\u00e4\u4e2d']));
+        const { firstRow } = table.insert({ b: new Liar(5).fill(9) });
+        expect(table.getRows(new Uint32Array([firstRow]))[0].b).to.deep.equal(new Uint8Array(5).fill(9));
+        const rows = [{}, { s: 'b' }];
+        Object.defineProperty(rows[0], 's', { enumerable: true, get: () => (rows.push({}), 'a') });
+        expect(table.insert(rows).inserted).to.equal(2);
+        await database.verify();
+        await database.close();
+    });
+
+    it('holes of arrays are no values', async () => {
+        const { database, table } = makeDatabase();
+        const codes = [];
+        for (const call of [
+            () => table.expireAt(['a'], new Array(1)),
+            () => database.compact({ keepTags: new Array(1) }),
+        ]) {
+            codes.push((await errorOf(call)).code);
+        }
+        expect(codes).to.deep.equal(['INVALID', 'INVALID']);
+        await database.close();
+    });
+
+    it('buffers that were transferred away are INVALID', async () => {
+        const { database } = makeDatabase();
+        const gone = new ArrayBuffer(8);
+        const view = new Uint8Array(gone);
+        structuredClone(gone, { transfer: [gone] });
+        const vectors = new velta.DeltaVectorDB({ dimensions: 2 });
+        const codes = [];
+        for (const call of [
+            () => velta.importDatabase(gone),
+            () => velta.ColumnStore.import(gone),
+            () => vectors.import(gone),
+            () => velta.restore('gone', view),
+            () => velta.openSnapshot(gone),
+            () => database.createColumnFamily('gone').write('key', gone),
+        ]) {
+            codes.push((await errorOf(call)).code);
+        }
+        expect(codes).to.deep.equal(Array(6).fill('INVALID'));
+        await vectors.close();
+        await database.close();
+    });
 });
 
 describe('hostile bytes', () => {

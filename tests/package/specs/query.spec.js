@@ -182,6 +182,14 @@ describe('Query', () => {
         thrown('INVALID', /top must be/, () => table.all().groupBy('ok', { n: count() }, { top: 0 }));
     });
 
+    it('groups, however many are asked for', () => {
+        const all = table.all().groupBy('n', { rows: count() }, { top: 1000 });
+        expect(all.length).to.be.above(1);
+        for (const top of [2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 53 - 1]) {
+            expect(table.all().groupBy('n', { rows: count() }, { top }), String(top)).to.deep.equal(all);
+        }
+    });
+
     it('searches among its rows', () => {
         const query = table.where("group = 'g1'").select('group', 'n');
         const target = rows[7].v;

@@ -96,6 +96,19 @@ describe('watch', () => {
         expect(table.get('a').k).to.equal('a');
     });
 
+    it('refuses another subscription from within', () => {
+        const codes = [];
+        db.watch(() => {
+            try {
+                db.watch(() => undefined);
+            } catch (error) {
+                codes.push(error.code);
+            }
+        });
+        table.insert({ k: 'a' });
+        expect(codes).to.deep.equal(['BUSY']);
+    });
+
     it('may call another database', () => {
         const mirror = createDatabase({ autoIndex: false });
         const copy = mirror.table('copy', { k: key('string'), text: 'string' });
@@ -124,6 +137,26 @@ describe('watch', () => {
         expect(() => table.apply('b', { type: 'create', vector: new Float32Array(2) })).to.throw(TypeError, 'mine');
         expect(table.has('b')).to.equal(true);
         expect(seen).to.deep.equal(['insert', 'insert']);
+    });
+
+    it('keeps what a callback throws from another’s calls of another database', () => {
+        const mirror = createDatabase({ autoIndex: false });
+        const copy = mirror.table('copy', { k: key('string') });
+        db.watch(() => {
+            throw new TypeError('mine');
+        });
+        const failures = [];
+        db.watch(() => {
+            try {
+                copy.insert({ k: 'a' });
+            } catch (error) {
+                failures.push(error);
+            }
+        });
+        expect(() => table.insert({ k: 'a' })).to.throw(TypeError, 'mine');
+        expect(failures).to.deep.equal([]);
+        expect(copy.has('a')).to.equal(true);
+        mirror.close();
     });
 
     it('takes functions only', () => {

@@ -9,6 +9,7 @@ import { Database, engineOptions, importDatabase, type MemoryOptions, type Stora
 import { VeltaError, checkOptions, describe, invalid } from '../errors.js';
 import { currentInstance, type Instance, type Progress } from '../instance.js';
 import { init } from '../module.js';
+import { isDetached } from '../values.js';
 import type { StorageDriver } from './driver.js';
 import { type IndexedDbDriver, databaseError } from './indexeddb.js';
 import { hasIndexedDb, listIndexedDb, openIndexedDb, removeIndexedDb, restoreIndexedDb } from './indexeddb_open.js';
@@ -362,6 +363,7 @@ async function locked<T>(
 /** A copy of an export to be restored: the caller's may change while that waits. @internal */
 export function ownExport(bytes: unknown): Uint8Array<ArrayBuffer> {
     if (!(bytes instanceof Uint8Array)) throw invalid(`an export is a Uint8Array, not ${describe(bytes)}`);
+    if (bytes.length === 0 && isDetached(bytes)) throw invalid('the ArrayBuffer of the export is detached');
     try {
         return new Uint8Array(bytes);
     } catch (cause) {

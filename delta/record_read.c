@@ -475,7 +475,7 @@ static enum velta_status take_schema(struct record_reader *reader, struct change
     if (status != VELTA_OK || change->kind == CHANGE_TAG) return status;
     change->column_count = 1;
     if (change->kind == CHANGE_TABLE_CREATE &&
-        (!take_u32(reader, STREAM_HEAD, VELTA_MAX_COLUMNS, &change->column_count) ||
+        (!take_u32(reader, STREAM_HEAD, VELTA_MAX_COLUMNS, &change->column_count) || change->column_count == 0 ||
          change->column_count > left_in(reader, STREAM_HEAD))) {
         return damaged(reader, STREAM_HEAD, "the number of columns", error);
     }

@@ -225,8 +225,10 @@ static enum velta_status check_record(const struct hnsw *index, const uint8_t *r
     struct hnsw_params *params = hnsw_params_of(index, block);
     double scale = index->options.metric == VELTA_COSINE ? (double)params->norm : 1.0;
     double low = (double)params->lo * scale, high = ((double)params->lo + 127.0 * (double)params->step) * scale;
-    if (!(params->step >= 0.0F && params->norm >= 0.0F && params->norm <= FLT_MAX && low >= -(double)FLT_MAX &&
-          low <= (double)FLT_MAX && high >= -(double)FLT_MAX && high <= (double)FLT_MAX))
+    /* Rounded, the ends of a range may lie a little beyond the largest float; decoding holds them there. */
+    const double most = (double)FLT_MAX * (1.0 + 0x1p-20);
+    if (!(params->step >= 0.0F && params->norm >= 0.0F && params->norm <= FLT_MAX && low >= -most && low <= most &&
+          high >= -most && high <= most))
         return DAMAGED(offset + index->params_offset, "the range of a node's codes is not finite");
     hnsw_complete_params(index, block);
     if (memcmp(block, record, index->links_offset) != 0)

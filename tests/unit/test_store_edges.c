@@ -314,6 +314,51 @@ static void codes_hold_at_the_largest_number(void **state) {
     world_free(&world);
 }
 
+/* Exported and imported: vectors whose range, rounded, ends beyond the largest float. */
+static void the_largest_numbers_come_back(void **state) {
+    (void)state;
+    enum { VECTORS = 64, DIMENSIONS = 8 };
+    static const enum velta_element elements[] = {VELTA_F32, VELTA_CODES};
+    struct random random = random_seeded(17);
+    float vectors[VECTORS * DIMENSIONS];
+    for (size_t i = 0; i < VECTORS * DIMENSIONS; i++) {
+        float part = 2 * (float)random_unit(&random) - 1;
+        vectors[i] = i % DIMENSIONS == 0 ? FLT_MAX : i % DIMENSIONS == 1 ? -FLT_MAX * fabsf(part) : FLT_MAX * part;
+    }
+    for (int i = 0; i < 6; i++) {
+        struct velta_column column = {.name = "v",
+                                      .type = VELTA_VECTOR,
+                                      .dimensions = DIMENSIONS,
+                                      .element = elements[i % 2],
+                                      .metric = (enum velta_metric)(i / 2)};
+        struct velta_values values = {.column = "v", .data = vectors};
+        struct velta_error error = {0};
+        struct velta_options options = {.thread_count = 1};
+        velta *db = NULL;
+        velta *copy = NULL;
+        velta_table *table;
+        uint8_t *bytes;
+        uint64_t size_bytes;
+        assert_ok(velta_open(NULL, &options, &db, &error), &error);
+        assert_ok(velta_table_create(db, "t", &column, 1, &table, &error), &error);
+        assert_ok(velta_insert(table, &values, 1, VECTORS, NULL, NULL, &error), &error);
+        assert_ok(velta_export(db, &bytes, &size_bytes, NULL, &error), &error);
+        assert_ok(velta_import(bytes, size_bytes, &options, &copy, &error), &error);
+        assert_true(digest(copy) == digest(db));
+        assert_verifies(copy);
+        assert_ok(velta_table_find(copy, "t", &table, &error), &error);
+        for (uint32_t row = 0; row < VECTORS; row++) {
+            float out[DIMENSIONS];
+            assert_ok(velta_get_vector(table, "v", row, 0, out, &error), &error);
+            for (int k = 0; k < DIMENSIONS; k++)
+                assert_true(isfinite(out[k]));
+        }
+        velta_export_free(db, bytes, size_bytes);
+        assert_ok(velta_close(copy, &error), &error);
+        assert_ok(velta_close(db, &error), &error);
+    }
+}
+
 /* ---- right checksums, wrong contents */
 
 /* Each segment of an export damaged in its first bytes: refused with a byte of that segment, or sound. */
@@ -631,14 +676,14 @@ static void hosts_without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(time_may_begin_before_1970),       cmocka_unit_test(rows_that_were_not_there),
-        cmocka_unit_test(chains_may_end_with_null),         cmocka_unit_test(nothing_is_there),
-        cmocka_unit_test(groups_of_nothing_come_last),      cmocka_unit_test(codes_of_f16),
-        cmocka_unit_test(only_what_counts_is_drift),
-        cmocka_unit_test(codes_hold_at_the_largest_number), cmocka_unit_test(contents_that_cannot_be),
-        cmocka_unit_test(stopped_before_they_began),        cmocka_unit_test(relaxed_changes_gather),
-        cmocka_unit_test(deltas_with_much_metadata),        cmocka_unit_test(large_values_are_refused_whole),
-        cmocka_unit_test(first_vectors_without_memory),     cmocka_unit_test(hosts_without_memory),
+        cmocka_unit_test(time_may_begin_before_1970),     cmocka_unit_test(rows_that_were_not_there),
+        cmocka_unit_test(chains_may_end_with_null),       cmocka_unit_test(nothing_is_there),
+        cmocka_unit_test(groups_of_nothing_come_last),    cmocka_unit_test(codes_of_f16),
+        cmocka_unit_test(only_what_counts_is_drift),      cmocka_unit_test(codes_hold_at_the_largest_number),
+        cmocka_unit_test(contents_that_cannot_be),        cmocka_unit_test(stopped_before_they_began),
+        cmocka_unit_test(relaxed_changes_gather),         cmocka_unit_test(deltas_with_much_metadata),
+        cmocka_unit_test(large_values_are_refused_whole), cmocka_unit_test(first_vectors_without_memory),
+        cmocka_unit_test(hosts_without_memory),           cmocka_unit_test(the_largest_numbers_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,6 +169,9 @@ static void changes_out_of_turn(void **state) {
     try_change(&base, due, create, NULL);
     create.name = "t";
     try_change(&base, due, create, "made twice");
+    create.name = "new";
+    create.column_count = 0; /* no snapshot could hold it */
+    try_change(&base, due, create, "columns");
     struct change drop = {.kind = CHANGE_TABLE_DROP};
     try_change(&base, due, drop, NULL);
     drop.table = 1;

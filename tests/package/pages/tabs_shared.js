@@ -13,11 +13,24 @@ const isCareless = query.get('mode') === 'careless';
 const GROUP = 25;
 const tell = (route, value) => tellServer(route, { place, ...value });
 
+/** Looks at a few rows through a table that is asked for anew; an iterator may go with the tab that had the store. */
+async function look(db) {
+    const rows = await db.table('rows');
+    try {
+        const iterator = await rows.iterate();
+        await iterator.nextBatch(3);
+        await iterator.close();
+    } catch (error) {
+        if (error.code !== 'CLOSED') throw error;
+    }
+}
+
 /** Every third operation reads what was acknowledged, the others insert a row or add one to this life's counter. */
-function operate({ rows, counters, life, done }, number) {
+function operate({ db, rows, counters, life, done }, number) {
     const id = life * 1_000_000 + number;
     if (number % 3 === 0) return rows.insert({ id, life });
     if (number % 3 === 1) return counters.apply(life, { type: 'offset', amount: 1 });
+    if (number % GROUP === 2) return look(db);
     const known = done[(number * 7919) % done.length];
     if (known === undefined) return rows.has(id);
     return rows.get(known).then((row) => {
@@ -29,7 +42,7 @@ async function work(db, life) {
     const rows = await db.table('rows', { id: key('int'), life: 'int' });
     const counters = await db.table('counters', { life: key('int'), n: vector(1, { metric: 'l2' }) });
     await counters.insert({ life, n: [0] });
-    const state = { rows, counters, life, done: [] };
+    const state = { db, rows, counters, life, done: [] };
     for (let first = 0; ; first += GROUP) {
         const numbers = Array.from({ length: GROUP }, (_, i) => first + i);
         await tell('/sending', { life, numbers });

@@ -156,7 +156,8 @@ function checkTableName(name: unknown): void {
 
 /** A time as the engine takes it, for which 0 stands for none: a millisecond more of history stays. */
 function sinceOf(time: Date | number): number {
-    return millisecondsOf(time) || (millisecondsOf(time) === 0 ? -1 : NaN);
+    const milliseconds = millisecondsOf(time);
+    return milliseconds === 0 ? -1 : milliseconds;
 }
 
 /** A position in memory, which the engine moves on. */

@@ -262,8 +262,8 @@ function addPacked(
     return value;
 }
 
-/** Charged at a time, of values that grow one by one. */
-const CHARGED_BYTES = 65_536;
+/** What values that are made one by one may come to before they are charged. @internal */
+export const CHARGED_BYTES = 65_536;
 
 function readLengths(cursor: Cursor, count: number): number[] {
     return Array.from(readDelta(cursor, count), (length) => {

@@ -12,6 +12,7 @@ import type { Allocation, MemoryBudget } from '../ranges/memory_budget.js';
 import type { ColumnType } from '../schema.js';
 import { type Decompressor, unpack } from './compression.js';
 import {
+    CHARGED_BYTES,
     Cursor,
     type PageValues,
     corrupt,
@@ -128,8 +129,6 @@ export function integers(values: Int32Array | BigInt64Array, { rule, name }: Col
 
 const FLOATS = 4;
 const MOST_DIMENSIONS = 8192;
-/** What copies of values come to before they are charged. */
-const CHARGED_BYTES = 65_536;
 
 /** Decodes the pages of one chunk. @internal */
 export class ColumnDecoder {

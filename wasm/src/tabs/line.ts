@@ -15,7 +15,7 @@ import { sameAnswer } from '../live_search.js';
 import type { SearchResult } from '../result.js';
 import { type Connection, type Line, Moved, packCall, packSteps, Reference } from '../worker/client.js';
 import type { Packed } from '../worker/pack.js';
-import { type HandleValue, type QueryStep, type RemoteKind, WRITING } from '../worker/protocol.js';
+import { endsObject, type HandleValue, type QueryStep, type RemoteKind, WRITING } from '../worker/protocol.js';
 
 /** Writing calls that give the same when they are made twice: they open what is there, or tidy up. */
 const REPEATABLE: ReadonlySet<string> = new Set([
@@ -285,11 +285,6 @@ function copyArguments(call: Waiting): void {
     } catch {
         /* What cannot be cloned is refused where it is sent. */
     }
-}
-
-/** Whether a call is the last of its object, which is then not forgotten by being collected. @internal */
-export function endsObject(kind: RemoteKind, method: string): boolean {
-    return method === 'close' && kind.endsWith('Iterator');
 }
 
 /** How an object can be had again. @internal */

@@ -17,8 +17,8 @@
  */
 import { VeltaError } from '../errors.js';
 import { Connection, type Line, Reference, type WorkerOptions } from '../worker/client.js';
-import { type HandleValue, type QueryStep, type RemoteKind, WRITING } from '../worker/protocol.js';
-import { endsObject, SharedLine, wayTo } from './line.js';
+import { endsObject, type HandleValue, type QueryStep, type RemoteKind, WRITING } from '../worker/protocol.js';
+import { SharedLine, wayTo } from './line.js';
 import {
     isPosition,
     type LogMessage,

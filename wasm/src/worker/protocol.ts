@@ -210,6 +210,11 @@ export const WRITING: ReadonlySet<string> = new Set([
     'ColumnStore.clear',
 ]);
 
+/** Whether a call is the last of its object, which both sides forget then. */
+export function endsObject(kind: RemoteKind, method: string): boolean {
+    return method === 'close' && kind.endsWith('Iterator');
+}
+
 /** What was taken out of the arguments because it cannot be cloned; the numbers are positions of arguments. */
 export interface Extras {
     /** The options there had an `onProgress`: send progress messages. */

@@ -23,6 +23,7 @@ import {
     type AttachMessage,
     type CallMessage,
     type ClientMessage,
+    endsObject,
     type Extras,
     type HandleValue,
     isRemoteMethod,
@@ -247,7 +248,7 @@ export class Session {
         if (method === 'close' && held.object === this.#root && !this.#isOwner) return undefined;
         const args = this.#decode(id, message.args, message.extras);
         const target = targetOf(held.object, message);
-        if (method === 'close' && kind.endsWith('Iterator')) this.#objects.delete(handle);
+        if (endsObject(kind, method)) this.#objects.delete(handle);
         return callNamed(target, method, args);
     }
 
